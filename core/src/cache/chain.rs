@@ -1,0 +1,79 @@
+//! The superseded versions of one key.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+
+/// The ids of one key's superseded versions, oldest first.
+///
+/// Most keys have none or one. A hot key has as many as there are subscribers asleep at different
+/// positions, so it is searched by halving and never walked. The ids' sequence numbers live with
+/// the versions: `seq_of` looks them up.
+#[derive(Clone, Default)]
+pub(super) enum Chain {
+    #[default]
+    Empty,
+    One(u32),
+    Many(Box<Many>),
+}
+
+#[derive(Clone, Default)]
+pub(super) struct Many(VecDeque<u32>);
+
+impl Chain {
+    pub(super) fn is_empty(&self) -> bool {
+        self.newest().is_none()
+    }
+
+    pub(super) fn newest(&self) -> Option<u32> {
+        match self {
+            Self::Empty => None,
+            Self::One(id) => Some(*id),
+            Self::Many(many) => many.0.back().copied(),
+        }
+    }
+
+    /// Adds a version that is newer than all others.
+    pub(super) fn push(&mut self, id: u32) {
+        match self {
+            Self::Empty => *self = Self::One(id),
+            Self::One(first) => *self = Self::Many(Box::new(Many([*first, id].into()))),
+            Self::Many(many) => many.0.push_back(id),
+        }
+    }
+
+    /// The newest version with a sequence number of at most `seq`.
+    pub(super) fn newest_up_to(&self, seq: u64, seq_of: impl Fn(u32) -> u64) -> Option<u32> {
+        match self {
+            Self::Empty => None,
+            Self::One(id) => (seq_of(*id) <= seq).then_some(*id),
+            Self::Many(many) => {
+                let newer = many.0.partition_point(|id| seq_of(*id) <= seq);
+                many.0.get(newer.checked_sub(1)?).copied()
+            }
+        }
+    }
+
+    /// Removes the version with the sequence number `seq`.
+    pub(super) fn remove(&mut self, seq: u64, seq_of: impl Fn(u32) -> u64) {
+        match self {
+            Self::Empty => {}
+            Self::One(_) => *self = Self::Empty,
+            Self::Many(many) => {
+                let index = many.0.partition_point(|id| seq_of(*id) < seq);
+                many.0.remove(index);
+                if let (Some(only), 1) = (many.0.front().copied(), many.0.len()) {
+                    *self = Self::One(only);
+                }
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn ids(&self) -> alloc::vec::Vec<u32> {
+        match self {
+            Self::Empty => alloc::vec::Vec::new(),
+            Self::One(id) => alloc::vec![*id],
+            Self::Many(many) => many.0.iter().copied().collect(),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! What a subscriber is told.
+
+use crate::token::Revision;
+
+/// One step from what a subscriber knew to what is true.
+///
+/// Folding the deltas of one subscriber is valid at every step: `Added` only of what it does not
+/// have, `old` and `seen` are what it was last handed (P4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delta<K, V> {
+    /// An object that the subscriber does not have.
+    Added {
+        /// Its key.
+        key: K,
+        /// Its value.
+        new: V,
+    },
+    /// An object that the subscriber has, in another state. Never a re-created one.
+    Updated {
+        /// Its key.
+        key: K,
+        /// What the subscriber was last handed.
+        old: V,
+        /// Its value now.
+        new: V,
+    },
+    /// An object that the subscriber has is no longer there, or has left its filter.
+    Deleted {
+        /// Its key.
+        key: K,
+        /// What the subscriber was last handed.
+        seen: V,
+        /// The last known state before the object went; what was seen, where a re-created object
+        /// has already taken its place.
+        last: V,
+        /// No delete was observed: it is missing from a complete list.
+        inferred: bool,
+    },
+    /// The subscriber has everything up to a point of the source's history, and nothing later.
+    Mark(Mark),
+    /// The subscriber was too far behind. Forget everything: all objects follow as `Added`.
+    Reset,
+}
+
+/// A point at which a subscriber has caught up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Mark {
+    /// The revision, where the source has them.
+    pub revision: Option<Revision>,
+    /// How many times history was rewound before: revisions are only comparable within an epoch.
+    pub epoch: u64,
+    /// The subscriber has all of that revision. Where the source does not say where its
+    /// transactions end, the newest revision is partial until a later one begins.
+    pub complete: bool,
+    /// The first mark after subscribing or after a reset: the initial state is complete.
+    pub initial: bool,
+}
+
+/// What `poll_delta` gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Polled<K, V> {
+    /// The next delta.
+    Delta(Delta<K, V>),
+    /// The budget of one call was spent on finding the next delta: call again.
+    Yield,
+    /// Nothing now: the subscriber has caught up, or is not subscribed.
+    Idle,
+}

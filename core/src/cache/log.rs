@@ -1,0 +1,325 @@
+//! The change log: the one global order, and what is kept of the past.
+//!
+//! Writes append to it, passes read it, and reclaiming forgets what no pin covers any more. The
+//! log knows keys only as entry ids; finding an entry by its key is the cache's job.
+
+use crate::key::Key;
+
+use super::nodes::{Dead, EntryNode, Link, Live, Nodes, OldNode, OldState, State};
+use super::pins::Pins;
+
+/// What an entry, and what a superseded version costs beside its content, in bytes. Constants
+/// rather than `size_of`, so that limits are hit at the same point on every target (P11).
+pub(super) const ENTRY_COST: u64 = 128;
+pub(super) const OLD_COST: u64 = 96;
+
+#[derive(Clone)]
+pub(super) struct Log<K, V> {
+    pub(super) nodes: Nodes<K, V>,
+    pub(super) pins: Pins,
+    /// The sequence number of the newest change; 0: there was none.
+    pub(super) tail: u64,
+    /// The costs of all superseded versions and tombstones.
+    pub(super) retained: u128,
+    /// The bytes that one pin may be charged with.
+    pub(super) limit: u128,
+    /// Steps of work done, for tests of bounds.
+    #[cfg(test)]
+    pub(super) steps: core::cell::Cell<u64>,
+}
+
+impl<K: Key, V: Clone> Log<K, V> {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            nodes: Nodes::new(),
+            pins: Pins::default(),
+            tail: 0,
+            retained: 0,
+            limit: limit as u128,
+            #[cfg(test)]
+            steps: core::cell::Cell::new(0),
+        }
+    }
+
+    /// The next sequence number. 64 bits do not run out.
+    fn advance(&mut self) -> u64 {
+        self.tail = self.tail.saturating_add(1);
+        self.tail
+    }
+
+    /// A key that the log does not know yet.
+    pub(super) fn add(&mut self, key: K, live: Live<V>, round: u32) -> u32 {
+        let seq = self.advance();
+        let entry = EntryNode {
+            key: Some(key),
+            state: State::Live(live),
+            seq,
+            born: seq,
+            round,
+            ..EntryNode::default()
+        };
+        let id = self.nodes.entries.insert(entry);
+        self.nodes.push_last(Link::entry(id));
+        id
+    }
+
+    /// Another version of the same incarnation.
+    pub(super) fn update(&mut self, id: u32, live: Live<V>) {
+        let seq = self.advance();
+        self.supersede(id, seq);
+        self.put(id, State::Live(live), seq);
+    }
+
+    /// Another incarnation: of a tombstone, or of a live object, whose delete is then inferred and
+    /// has a sequence number of its own.
+    pub(super) fn recreate(&mut self, id: u32, live: Live<V>) {
+        let inferred = match &self.nodes.entries[id].state {
+            State::Dead(dead) => dead.inferred,
+            State::Live(_) | State::Vacant => {
+                let deleted = self.advance();
+                self.supersede(id, deleted);
+                true
+            }
+        };
+        let seq = self.advance();
+        self.supersede(id, seq);
+        self.put(id, State::Live(live), seq);
+        let entry = &mut self.nodes.entries[id];
+        entry.born = seq;
+        entry.reborn_inferred = inferred;
+    }
+
+    /// Deletes a live object. Returns its key where nobody has seen it: then nothing is left.
+    pub(super) fn delete(&mut self, id: u32, last: Option<V>, inferred: bool) -> Option<K> {
+        let seq = self.advance();
+        let entry = &self.nodes.entries[id];
+        let seen = self.pins.oldest_covering(entry.seq, seq).is_some();
+        if !seen && entry.chain.is_empty() {
+            return self.forget(id);
+        }
+        let live = entry.live()?;
+        let last = last.unwrap_or_else(|| live.value.clone());
+        let dead = Dead {
+            last,
+            size: live.size,
+            inferred,
+        };
+        self.supersede(id, seq);
+        self.put(id, State::Dead(dead), seq);
+        self.carry_tombstone(id);
+        None
+    }
+
+    fn put(&mut self, id: u32, state: State<V>, seq: u64) {
+        let entry = &mut self.nodes.entries[id];
+        entry.state = state;
+        entry.seq = seq;
+        self.nodes.move_to_last(Link::entry(id));
+    }
+
+    /// Takes the current version out of an entry and keeps it if somebody still needs it: a value,
+    /// if a pin covers it; a tombstone, if a pass under way must still hand it out. (A subscriber
+    /// at rest does not care: having nothing is the same with a tombstone and without.)
+    fn supersede(&mut self, id: u32, until: u64) {
+        self.drop_tombstone(id);
+        let entry = &mut self.nodes.entries[id];
+        let state = core::mem::take(&mut entry.state);
+        let (seq, born, reborn_inferred) = (entry.seq, entry.born, entry.reborn_inferred);
+        let Some(owner) = self.pins.oldest_covering(seq, until) else {
+            return;
+        };
+        let in_list = self.pins.pass_reaches(seq);
+        let (state, size) = match state {
+            State::Live(live) => (OldState::Value(live.value), live.size),
+            State::Dead(dead) if in_list => (
+                OldState::Deleted {
+                    last: dead.last,
+                    inferred: dead.inferred,
+                },
+                dead.size,
+            ),
+            State::Dead(_) | State::Vacant => return,
+        };
+        let old = OldNode {
+            in_list,
+            reborn_inferred,
+            entry: id,
+            seq,
+            until,
+            born,
+            state,
+            ..OldNode::default()
+        };
+        let old = self.nodes.olds.insert(old);
+        self.nodes.entries[id].chain.push(old);
+        if in_list {
+            self.nodes.insert_after(Link::entry(id), Link::old(old));
+        }
+        self.charge(old, OLD_COST.saturating_add(bounded(size)));
+        self.give(old, owner);
+    }
+
+    /// What a tombstone costs, its key included.
+    pub(super) fn tombstone_cost(&self, id: u32) -> Option<u64> {
+        let entry = &self.nodes.entries[id];
+        match (&entry.state, &entry.key) {
+            (State::Dead(dead), Some(key)) => {
+                let key = bounded(K::bytes(key.borrow()).len());
+                Some(
+                    ENTRY_COST
+                        .saturating_add(bounded(dead.size))
+                        .saturating_add(key),
+                )
+            }
+            _ => None,
+        }
+    }
+
+    /// A tombstone exists for the sake of its chain, so the newest version there pays for it.
+    fn carry_tombstone(&mut self, id: u32) {
+        if let (Some(cost), Some(newest)) = (
+            self.tombstone_cost(id),
+            self.nodes.entries[id].chain.newest(),
+        ) {
+            self.charge(newest, cost);
+        }
+    }
+
+    fn drop_tombstone(&mut self, id: u32) {
+        if let (Some(cost), Some(newest)) = (
+            self.tombstone_cost(id),
+            self.nodes.entries[id].chain.newest(),
+        ) {
+            self.retained -= u128::from(cost);
+            let old = &mut self.nodes.olds[newest];
+            old.cost -= cost;
+            if let Some(pin) = self.pins.get_mut(old.owner) {
+                pin.charge -= u128::from(cost);
+            }
+        }
+    }
+
+    /// Adds to a version's cost, at its owner's expense.
+    fn charge(&mut self, old: u32, cost: u64) {
+        self.retained += u128::from(cost);
+        let old = &mut self.nodes.olds[old];
+        old.cost += cost;
+        let owner = old.owner;
+        if let Some(pin) = self.pins.get_mut(owner) {
+            pin.charge += u128::from(cost);
+            self.enforce_limit(owner);
+        }
+    }
+
+    /// Makes the pin at `owner` pay for a version that nobody pays for.
+    fn give(&mut self, old: u32, owner: u64) {
+        if let Some(pin) = self.pins.get_mut(owner) {
+            let node = &mut self.nodes.olds[old];
+            node.owner = owner;
+            node.next_owned = pin.owned.replace(old);
+            pin.charge += u128::from(node.cost);
+            self.enforce_limit(owner);
+        }
+    }
+
+    /// Whoever holds more than the limit loses its place, and nobody else notices (P8, P10).
+    fn enforce_limit(&mut self, position: u64) {
+        let over = self
+            .pins
+            .get(position)
+            .is_some_and(|pin| pin.charge > self.limit);
+        if over && let Some(gap) = self.pins.lapse(position) {
+            self.nodes.leave_gap(gap);
+        }
+    }
+
+    /// Pins the tail for a subscriber.
+    pub(super) fn hold_tail(&mut self, slot: u32) -> u64 {
+        let Self {
+            nodes, pins, tail, ..
+        } = self;
+        pins.hold(*tail, slot, || nodes.gap_at_end());
+        *tail
+    }
+
+    pub(super) fn release(&mut self, position: u64, slot: u32) {
+        if let Some(gap) = self.pins.release(position, slot) {
+            self.nodes.leave_gap(gap);
+        }
+    }
+
+    /// Settles one version whose pin is gone: the next pin that covers it pays from now on, or it
+    /// is freed. Returns what the cache has to forget, where that was the last of a tombstone.
+    pub(super) fn reclaim_one(&mut self) -> Option<(u32, K)> {
+        let olds = &self.nodes.olds;
+        let orphan = self.pins.pop_orphan(|id| olds[id].next_owned)?;
+        self.count_step();
+        let OldNode { seq, until, .. } = self.nodes.olds[orphan];
+        match self.pins.oldest_covering(seq, until) {
+            Some(owner) => {
+                self.give(orphan, owner);
+                None
+            }
+            None => self.free(orphan),
+        }
+    }
+
+    fn free(&mut self, old: u32) -> Option<(u32, K)> {
+        let OldNode {
+            entry: id,
+            seq,
+            in_list,
+            ..
+        } = self.nodes.olds[old];
+        if in_list {
+            self.nodes.unlink(Link::old(old));
+        }
+        let Nodes { entries, olds, .. } = &mut self.nodes;
+        let entry = &mut entries[id];
+        let carried = entry.chain.newest() == Some(old);
+        entry.chain.remove(seq, |id| olds[id].seq);
+        self.retained -= u128::from(olds.remove(old).cost);
+        let (is_last, is_dead) = (
+            entry.chain.is_empty(),
+            matches!(entry.state, State::Dead(_)),
+        );
+        if is_dead && is_last {
+            return self.forget(id).map(|key| (id, key));
+        }
+        if is_dead && carried {
+            self.carry_tombstone(id);
+        }
+        None
+    }
+
+    fn forget(&mut self, id: u32) -> Option<K> {
+        self.nodes.unlink(Link::entry(id));
+        self.nodes.entries.remove(id).key
+    }
+
+    /// The version of an entry that was in force at `position`, if it was a value.
+    pub(super) fn value_at(&self, id: u32, position: u64) -> Option<(&V, u64)> {
+        let olds = &self.nodes.olds;
+        let seq_of = |id: u32| {
+            self.count_step();
+            olds[id].seq
+        };
+        let old = &olds[self.nodes.entries[id]
+            .chain
+            .newest_up_to(position, seq_of)?];
+        match &old.state {
+            OldState::Value(value) if position < old.until => Some((value, old.born)),
+            OldState::Value(_) | OldState::Deleted { .. } | OldState::Vacant => None,
+        }
+    }
+
+    pub(super) fn count_step(&self) {
+        #[cfg(test)]
+        self.steps.set(self.steps.get() + 1);
+    }
+}
+
+/// A size as a cost: so bounded that the sum of a few does not overflow.
+pub(super) fn bounded(size: usize) -> u64 {
+    (size as u64).min(u64::MAX >> 4)
+}

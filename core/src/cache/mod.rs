@@ -1,0 +1,262 @@
+//! The cache, and its one compacted change log.
+//!
+//! **One order.** Every change of a key takes the next *sequence number*. A key's current version,
+//! a live value or a tombstone, is its *entry*; all entries are linked in the order of their last
+//! changes, and a change moves its entry to the tail. There is no queue per subscriber: a
+//! subscriber is a position in that order.
+//!
+//! **Pins.** A subscriber that has been handed everything up to `p` holds a *pin* at `p`; all that
+//! rest at the same position share one, so ten thousand subscribers at the tail cost a write what
+//! one does (P10). A version in force from `seq` until `until` is *covered* by the pin if
+//! `seq <= p < until`: that is what the pin's holders last saw. A superseded version lives exactly
+//! as long as some pin covers it, and is charged to the oldest such pin, so the slowest subscriber
+//! pays. When a pin goes, what it owned is given to the next pin that covers it or is freed, a few
+//! steps with each later call. A tombstone lives exactly as long as an older version of its key
+//! does: nobody else needs to be told that the key has gone.
+//!
+//! **Passes.** A subscriber that has news walks a *pass* from its base to the tail of that moment,
+//! and pins both ends. It visits the nodes between them in order, and says something at the version
+//! that is in force at the *end*: the step from the version in force at the *base*, found in the
+//! key's chain of superseded versions, to this one (P4). It can stop anywhere, and writes may come
+//! in between: an entry that moves away while a pass may still be coming leaves the superseded
+//! version at its old place. So what is handed out is the state at one published point, however
+//! slowly it is polled; a key that changes all the time cannot hold a pass up; and the mark at the
+//! end says of exactly that state which revision it is (P9). At the end of the pass its end becomes
+//! the next base.
+//!
+//! **Limits.** A pin that is charged with more than the limit lapses: its holders are told to
+//! forget everything and start again from nothing, and nobody else notices (P8, P10). A subscriber
+//! in the middle of a pass holds two positions, each within the limit. One poll looks at a bounded
+//! number of nodes, and then yields with its place kept (P12).
+
+use alloc::collections::BTreeSet;
+use core::fmt;
+use core::hash::BuildHasher;
+
+use crate::digest::Digest;
+use crate::key::Key;
+use crate::token::{Incarnation, Revision, Version, VersionRef};
+
+mod chain;
+#[cfg(test)]
+mod check;
+mod delta;
+mod log;
+mod marking;
+#[cfg(test)]
+mod model_tests;
+mod nodes;
+mod pins;
+mod poll;
+mod slab;
+mod subscribers;
+mod table;
+#[cfg(test)]
+mod tests;
+mod write;
+
+pub use delta::{Delta, Mark, Polled};
+pub use subscribers::{Filter, SubscriberId};
+pub(crate) use write::Upsert;
+#[cfg(test)]
+use write::Upserted;
+
+use log::Log;
+use nodes::{EntryNode, Link, Node};
+use subscribers::Subscribers;
+use table::Table;
+
+/// How many versions each write and each poll settle of those that nobody pays for any more. More
+/// than a write can leave behind, so that they never pile up.
+const STEPS_PER_CALL: usize = 4;
+
+/// A local copy of a collection, together with what its subscribers still have to be told.
+///
+/// Deterministic: the same calls in the same order give the same answers, in the same order, on
+/// any target (P11).
+#[derive(Clone)]
+pub struct Cache<K: Key, V, S = foldhash::fast::FixedState> {
+    hasher: S,
+    table: Table,
+    log: Log<K, V>,
+    subscribers: Subscribers<K, V>,
+    /// Subscribers that were reset, and of which `take_lapsed` has not told yet.
+    lapsed: BTreeSet<SubscriberId>,
+    live: usize,
+    /// Of live objects: keys and sizes. Wide enough for any sum of sizes.
+    bytes: u128,
+    digest: Option<Digest>,
+    /// The running or last list's number, and how many live entries it has marked.
+    round: u32,
+    marked: usize,
+    epoch: u64,
+    published: Option<Publication>,
+}
+
+/// A point at which the cache was one state of the source.
+#[derive(Clone)]
+struct Publication {
+    /// The tail at that time.
+    seq: u64,
+    /// Differs from that of the publication before if anything of it differs.
+    number: u64,
+    revision: Option<Revision>,
+    complete: bool,
+    epoch: u64,
+}
+
+/// A live object, borrowed from the cache.
+#[derive(Debug)]
+pub struct Entry<'a, K, V> {
+    /// Its key.
+    pub key: &'a K,
+    /// Its value.
+    pub value: &'a V,
+    /// The version that its source stamped on it.
+    pub version: &'a Version,
+    /// Its incarnation, where the source told.
+    pub incarnation: Option<Incarnation>,
+    /// Its size on the wire, in bytes.
+    pub size: usize,
+}
+
+impl<K, V> Clone for Entry<'_, K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, V> Copy for Entry<'_, K, V> {}
+
+impl<K: Key, V, S> Cache<K, V, S> {
+    /// How many objects there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.live
+    }
+
+    /// Whether there are no objects.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    /// The bytes of all objects: keys, and sizes on the wire.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        usize::try_from(self.bytes).unwrap_or(usize::MAX)
+    }
+
+    /// All objects, in the order of their last changes, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = Entry<'_, K, V>> {
+        let nodes = &self.log.nodes;
+        let mut at = Link::END;
+        core::iter::from_fn(move || {
+            at = nodes.next(at);
+            (at != Link::END).then_some(at)
+        })
+        .filter_map(|link| match link.node() {
+            Node::Entry(id) => view(&nodes.entries[id]),
+            Node::Old(_) | Node::Gap(_) | Node::End => None,
+        })
+    }
+
+    /// The revision that the cache was last published at, where the source has revisions.
+    #[must_use]
+    pub fn revision(&self) -> Option<&Revision> {
+        self.published.as_ref()?.revision.as_ref()
+    }
+
+    /// Whether the cache was last published with all of its revision.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.published
+            .as_ref()
+            .is_some_and(|publication| publication.complete)
+    }
+
+    /// Whether the cache was ever published: before that, nobody is told anything (P9).
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.published.is_some()
+    }
+
+    /// How many times history was rewound. Revisions are only comparable within an epoch.
+    #[must_use]
+    pub fn local_epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The digest of all objects, where one is kept.
+    #[must_use]
+    pub fn digest(&self) -> Option<Digest> {
+        self.digest
+    }
+
+    /// The bytes of everything that is kept only for subscribers: superseded values at their sizes
+    /// on the wire, tombstones with their keys, and a constant for each.
+    #[must_use]
+    pub fn retained_bytes(&self) -> usize {
+        usize::try_from(self.log.retained).unwrap_or(usize::MAX)
+    }
+}
+
+impl<K: Key, V, S: BuildHasher> Cache<K, V, S> {
+    /// The value of a live object.
+    #[must_use]
+    pub fn get(&self, key: &K::Borrowed) -> Option<&V> {
+        self.entry(key).map(|entry| entry.value)
+    }
+
+    /// A live object, with what its source said of it.
+    #[must_use]
+    pub fn entry(&self, key: &K::Borrowed) -> Option<Entry<'_, K, V>> {
+        view(&self.log.nodes.entries[self.find(key)?])
+    }
+
+    /// Whether there is a live object with this key.
+    #[must_use]
+    pub fn contains(&self, key: &K::Borrowed) -> bool {
+        self.find_live(key).is_some()
+    }
+
+    /// The entry of a key, live or not.
+    fn find(&self, key: &K::Borrowed) -> Option<u32> {
+        let entries = &self.log.nodes.entries;
+        let is_it = |id: u32| {
+            entries[id]
+                .key
+                .as_ref()
+                .is_some_and(|other| other.borrow() == key)
+        };
+        self.table.find(self.hasher.hash_one(key), is_it)
+    }
+
+    fn find_live(&self, key: &K::Borrowed) -> Option<u32> {
+        self.find(key)
+            .filter(|id| self.log.nodes.entries[*id].live().is_some())
+    }
+}
+
+fn view<K, V>(entry: &EntryNode<K, V>) -> Option<Entry<'_, K, V>> {
+    let (key, live) = (entry.key.as_ref()?, entry.live()?);
+    Some(Entry {
+        key,
+        value: &live.value,
+        version: &live.version,
+        incarnation: live.incarnation,
+        size: live.size,
+    })
+}
+
+impl<K: Key, V, S> fmt::Debug for Cache<K, V, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("len", &self.live)
+            .field("revision", &self.revision())
+            .field("complete", &self.is_complete())
+            .field("epoch", &self.epoch)
+            .field("retained_bytes", &self.retained_bytes())
+            .finish_non_exhaustive()
+    }
+}

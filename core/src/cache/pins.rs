@@ -1,0 +1,163 @@
+//! The positions that subscribers hold, and who pays for what is kept for them.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+/// What is held at one position of the log.
+#[derive(Clone)]
+pub(super) struct Pin {
+    /// Where in the list the position is: behind everything up to it, before everything later.
+    pub(super) gap: u32,
+    /// The first of the versions that this pin owns, linked by `next_owned`.
+    pub(super) owned: Option<u32>,
+    /// The bytes of all versions that it owns.
+    pub(super) charge: u128,
+}
+
+/// All positions, by their sequence number. Position 0 covers nothing and is never pinned.
+#[derive(Clone, Default)]
+pub(super) struct Pins {
+    pins: BTreeMap<u64, Pin>,
+    /// Which subscriber (by its slot) holds which position, as base or as end of its pass. A pin
+    /// lives as long as somebody holds it.
+    holders: BTreeSet<(u64, u32)>,
+    /// The ends of the passes under way, and how many end there.
+    pass_ends: BTreeMap<u64, u32>,
+    /// Positions that are still held, but whose pins are gone because they cost too much.
+    lapsed: BTreeSet<u64>,
+    /// Lists of versions whose pin is gone, to be given to the next pin or freed.
+    orphans: Vec<u32>,
+}
+
+impl Pins {
+    pub(super) fn get(&self, position: u64) -> Option<&Pin> {
+        self.pins.get(&position)
+    }
+
+    pub(super) fn get_mut(&mut self, position: u64) -> Option<&mut Pin> {
+        self.pins.get_mut(&position)
+    }
+
+    /// The pin at `position`; `gap` gives the gap of a new one.
+    pub(super) fn hold(&mut self, position: u64, slot: u32, gap: impl FnOnce() -> u32) {
+        if position > 0 {
+            self.holders.insert((position, slot));
+            self.pins.entry(position).or_insert_with(|| Pin {
+                gap: gap(),
+                owned: None,
+                charge: 0,
+            });
+        }
+    }
+
+    /// One holder less. The last one ends the pin: its gap is to be left.
+    pub(super) fn release(&mut self, position: u64, slot: u32) -> Option<u32> {
+        self.holders.remove(&(position, slot));
+        if self.holder(position).is_some() {
+            return None;
+        }
+        self.lapsed.remove(&position);
+        self.end(position)
+    }
+
+    /// Ends a pin that costs too much, although it is held. Its gap is to be left.
+    pub(super) fn lapse(&mut self, position: u64) -> Option<u32> {
+        let gap = self.end(position)?;
+        self.lapsed.insert(position);
+        Some(gap)
+    }
+
+    fn end(&mut self, position: u64) -> Option<u32> {
+        let pin = self.pins.remove(&position)?;
+        self.orphans.extend(pin.owned);
+        Some(pin.gap)
+    }
+
+    fn holder(&self, position: u64) -> Option<u32> {
+        let (_, slot) = self
+            .holders
+            .range((position, 0)..=(position, u32::MAX))
+            .next()?;
+        Some(*slot)
+    }
+
+    /// Whether a position is held without a pin that protects it.
+    pub(super) fn has_lapsed(&self, position: u64) -> bool {
+        position > 0 && !self.pins.contains_key(&position)
+    }
+
+    /// Some subscriber whose position has lapsed.
+    pub(super) fn lapsed_holder(&self) -> Option<u32> {
+        self.holder(*self.lapsed.first()?)
+    }
+
+    /// The oldest pin that covers a version in force in `[seq, until)`: the slowest subscriber
+    /// pays, and a quick one moves nothing.
+    pub(super) fn oldest_covering(&self, seq: u64, until: u64) -> Option<u64> {
+        self.pins
+            .range(seq..)
+            .next()
+            .map(|(position, _)| *position)
+            .filter(|position| *position < until)
+    }
+
+    pub(super) fn begin_pass(&mut self, end: u64) {
+        *self.pass_ends.entry(end).or_default() += 1;
+    }
+
+    pub(super) fn end_pass(&mut self, end: u64) {
+        if let Some(count) = self.pass_ends.get_mut(&end) {
+            *count -= 1;
+            if *count == 0 {
+                self.pass_ends.remove(&end);
+            }
+        }
+    }
+
+    /// Whether a pass under way may still want to come by what is in force since `seq`.
+    pub(super) fn pass_reaches(&self, seq: u64) -> bool {
+        self.pass_ends
+            .last_key_value()
+            .is_some_and(|(end, _)| *end >= seq)
+    }
+
+    /// Takes one orphan, if there is any. `next_owned` tells the one linked behind it.
+    pub(super) fn pop_orphan(
+        &mut self,
+        next_owned: impl FnOnce(u32) -> Option<u32>,
+    ) -> Option<u32> {
+        let head = self.orphans.last_mut()?;
+        let orphan = *head;
+        match next_owned(orphan) {
+            Some(next) => *head = next,
+            None => {
+                self.orphans.pop();
+            }
+        }
+        Some(orphan)
+    }
+
+    pub(super) fn has_orphans(&self) -> bool {
+        !self.orphans.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Pin)> {
+        self.pins.iter().map(|(position, pin)| (*position, pin))
+    }
+
+    #[cfg(test)]
+    pub(super) fn held(&self) -> &BTreeSet<(u64, u32)> {
+        &self.holders
+    }
+
+    #[cfg(test)]
+    pub(super) fn lapsed(&self) -> &BTreeSet<u64> {
+        &self.lapsed
+    }
+
+    #[cfg(test)]
+    pub(super) fn passes(&self) -> &BTreeMap<u64, u32> {
+        &self.pass_ends
+    }
+}

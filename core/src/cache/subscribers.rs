@@ -1,0 +1,190 @@
+//! Who listens: ids, filters, and how far each one is.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::delta::{Delta, Mark};
+
+/// One subscriber. An id is never given out twice, and one that is no longer subscribed is
+/// harmless everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SubscriberId {
+    slot: u32,
+    generation: u32,
+}
+
+impl fmt::Display for SubscriberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.slot, self.generation)
+    }
+}
+
+impl SubscriberId {
+    pub(super) const fn slot(self) -> u32 {
+        self.slot
+    }
+}
+
+type Predicate<K, V> = dyn Fn(&K, &V) -> bool + Send + Sync;
+
+/// What a subscriber wants to hear of: a pure function of key and value.
+///
+/// It is asked again about values that were handed out earlier, so it must always give the same
+/// answer for the same key and value.
+pub struct Filter<K, V>(Arc<Predicate<K, V>>);
+
+impl<K, V> Filter<K, V> {
+    /// The filter that lets through what `wants` says yes to.
+    pub fn new(wants: impl Fn(&K, &V) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(wants))
+    }
+
+    /// Whether the filter lets this object through.
+    #[must_use]
+    pub fn matches(&self, key: &K, value: &V) -> bool {
+        (self.0)(key, value)
+    }
+}
+
+impl<K, V> Clone for Filter<K, V> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K, V> fmt::Debug for Filter<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Filter")
+    }
+}
+
+/// How far one subscriber is.
+#[derive(Clone)]
+pub(super) struct Subscriber<K, V> {
+    /// It has been handed what was in force at this position and passed `filter`; 0: nothing.
+    pub(super) base: u64,
+    pub(super) filter: Option<Filter<K, V>>,
+    /// A filter that was set later, and waits for the pass under way to end.
+    pub(super) wanted: Option<Option<Filter<K, V>>>,
+    pub(super) pass: Option<Pass<K, V>>,
+    /// The second delta of a pair, handed out before anything else.
+    pub(super) pending: Option<Delta<K, V>>,
+    pub(super) owes_reset: bool,
+    /// It has had no mark since it joined or was reset.
+    pub(super) initial: bool,
+    /// The number of the publication whose mark it was last given; 0: none, a mark is due.
+    pub(super) marked: u64,
+}
+
+/// A walk from `base` to `end`.
+#[derive(Clone)]
+pub(super) struct Pass<K, V> {
+    pub(super) end: u64,
+    /// The gap up to which it has come.
+    pub(super) cursor: u32,
+    /// The new filter of a re-walk.
+    pub(super) refilter: Option<Option<Filter<K, V>>>,
+    /// What to say at the end, and the number of that publication.
+    pub(super) mark: Mark,
+    pub(super) publication: u64,
+}
+
+#[derive(Clone)]
+struct Slot<K, V> {
+    generation: u32,
+    subscriber: Option<Subscriber<K, V>>,
+}
+
+/// All subscribers, in slots that are used again under a new generation.
+#[derive(Clone)]
+pub(super) struct Subscribers<K, V> {
+    slots: Vec<Slot<K, V>>,
+    free: Vec<u32>,
+}
+
+impl<K, V> Subscribers<K, V> {
+    pub(super) const fn new() -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+        }
+    }
+
+    pub(super) fn add(&mut self, filter: Option<Filter<K, V>>) -> SubscriberId {
+        let subscriber = Some(Subscriber {
+            base: 0,
+            filter,
+            wanted: None,
+            pass: None,
+            pending: None,
+            owes_reset: false,
+            initial: true,
+            marked: 0,
+        });
+        if let Some(slot) = self.free.pop() {
+            let place = &mut self.slots[slot as usize];
+            place.subscriber = subscriber;
+            return SubscriberId {
+                slot,
+                generation: place.generation,
+            };
+        }
+        let slot = self.slots.len() as u32;
+        self.slots.push(Slot {
+            generation: 0,
+            subscriber,
+        });
+        SubscriberId {
+            slot,
+            generation: 0,
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: SubscriberId) {
+        let Some(place) = self.slots.get_mut(id.slot as usize) else {
+            return;
+        };
+        if place.generation == id.generation && place.subscriber.take().is_some() {
+            // A slot whose generations have run out is not used again.
+            if let Some(generation) = place.generation.checked_add(1) {
+                place.generation = generation;
+                self.free.push(id.slot);
+            }
+        }
+    }
+
+    pub(super) fn get(&self, id: SubscriberId) -> Option<&Subscriber<K, V>> {
+        let place = self.slots.get(id.slot as usize)?;
+        place
+            .subscriber
+            .as_ref()
+            .filter(|_| place.generation == id.generation)
+    }
+
+    pub(super) fn get_mut(&mut self, id: SubscriberId) -> Option<&mut Subscriber<K, V>> {
+        let place = self.slots.get_mut(id.slot as usize)?;
+        place
+            .subscriber
+            .as_mut()
+            .filter(|_| place.generation == id.generation)
+    }
+
+    /// Who is in a slot.
+    pub(super) fn at(&self, slot: u32) -> Option<SubscriberId> {
+        let place = self.slots.get(slot as usize)?;
+        place.subscriber.as_ref().map(|_| SubscriberId {
+            slot,
+            generation: place.generation,
+        })
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = SubscriberId> {
+        (0_u32..).zip(&self.slots).filter_map(|(slot, place)| {
+            place.subscriber.as_ref().map(|_| SubscriberId {
+                slot,
+                generation: place.generation,
+            })
+        })
+    }
+}

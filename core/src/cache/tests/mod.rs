@@ -1,0 +1,121 @@
+//! Scenarios: the traps of a compacted log, one by one.
+
+extern crate std;
+
+mod contents;
+mod filters;
+mod limits;
+mod passes;
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+
+use foldhash::fast::FixedState;
+
+use super::poll::NODES_PER_POLL;
+use super::{Cache, Delta, Filter, Polled, STEPS_PER_CALL, SubscriberId, Upsert, Upserted};
+use crate::digest::Digest;
+use crate::token::{Incarnation, Revision, VersionRef};
+
+const SIZE: usize = 100;
+
+struct Rig(Cache<Box<str>, u32>);
+
+impl Rig {
+    fn new() -> Self {
+        Self::with_limit(usize::MAX)
+    }
+
+    fn with_limit(limit: usize) -> Self {
+        Self(Cache::new(FixedState::default(), limit, true))
+    }
+
+    fn put(&mut self, key: &str, value: u32) -> Upserted {
+        self.put_as(key, value, None)
+    }
+
+    fn put_as(&mut self, key: &str, value: u32, incarnation: Option<u64>) -> Upserted {
+        let version = u64::from(value).into();
+        let incarnation = incarnation.map(Incarnation::from);
+        self.0.upsert(Upsert {
+            key,
+            version,
+            incarnation,
+            value,
+            size: SIZE,
+        })
+    }
+
+    fn remove(&mut self, key: &str) {
+        assert!(self.0.delete(key, None, false));
+    }
+
+    fn publish(&mut self, revision: u64) {
+        self.0.publish(Some(Revision::from(revision)), true);
+    }
+
+    fn join(&mut self) -> SubscriberId {
+        self.0.subscribe(None)
+    }
+
+    fn join_even(&mut self) -> SubscriberId {
+        self.0.subscribe(Some(even()))
+    }
+
+    /// What one poll gives: `+a=1`, `~a=1>2`, `-a=1/2` (seen and last; `?` if inferred), `@5` (a
+    /// mark; `!` if initial, `~` if partial), `reset`, `yield`, or nothing.
+    fn poll(&mut self, id: SubscriberId) -> String {
+        match self.0.poll(id) {
+            Polled::Idle => String::new(),
+            Polled::Yield => "yield".into(),
+            Polled::Delta(Delta::Reset) => "reset".into(),
+            Polled::Delta(Delta::Added { key, new }) => format!("+{key}={new}"),
+            Polled::Delta(Delta::Updated { key, old, new }) => format!("~{key}={old}>{new}"),
+            Polled::Delta(Delta::Deleted {
+                key,
+                seen,
+                last,
+                inferred,
+            }) => {
+                format!("-{key}={seen}/{last}{}", if inferred { "?" } else { "" })
+            }
+            Polled::Delta(Delta::Mark(mark)) => {
+                let revision = mark
+                    .revision
+                    .map_or_else(String::new, |revision| format!("{revision}"));
+                let (initial, partial) = (
+                    if mark.initial { "!" } else { "" },
+                    if mark.complete { "" } else { "~" },
+                );
+                format!("@{revision}{initial}{partial}")
+            }
+        }
+    }
+
+    fn drain(&mut self, id: SubscriberId) -> Vec<String> {
+        let heard = core::iter::repeat_with(|| self.poll(id))
+            .take_while(|heard| !heard.is_empty())
+            .collect();
+        self.0.check();
+        heard
+    }
+
+    fn assert_settled(&mut self) {
+        while self.0.reclaim(10) {}
+        self.0.check();
+        self.0.assert_nothing_retained();
+    }
+}
+
+fn even() -> Filter<Box<str>, u32> {
+    Filter::new(|_, value: &u32| value.is_multiple_of(2))
+}
+
+fn key(number: u32) -> String {
+    format!("k{number}")
+}

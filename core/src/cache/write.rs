@@ -1,0 +1,293 @@
+//! The write side: changes, publications, and who subscribes. Nothing here panics, whatever the
+//! caller says (P12).
+
+use core::hash::BuildHasher;
+
+use super::nodes::{Live, State};
+use super::{
+    Cache, Digest, Filter, Incarnation, Key, Log, Publication, Revision, STEPS_PER_CALL,
+    SubscriberId, Subscribers, Table, VersionRef,
+};
+
+/// An object as its source has it now.
+pub(crate) struct Upsert<'a, K: Key, V> {
+    pub(crate) key: &'a K::Borrowed,
+    pub(crate) version: VersionRef<'a>,
+    pub(crate) incarnation: Option<Incarnation>,
+    pub(crate) value: V,
+    /// Its size on the wire, in bytes.
+    pub(crate) size: usize,
+}
+
+/// What an upsert was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Upserted {
+    /// The object was not there.
+    Added,
+    /// It was there, in another state.
+    Updated,
+    /// Another incarnation was there: a delete, which nobody has seen, and an add.
+    Recreated,
+}
+
+impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
+    /// An empty cache. `retained_limit` is the most bytes that one position may hold back.
+    pub(crate) fn new(hasher: S, retained_limit: usize, track_digest: bool) -> Self {
+        Self {
+            hasher,
+            table: Table::new(),
+            log: Log::new(retained_limit),
+            subscribers: Subscribers::new(),
+            lapsed: alloc::collections::BTreeSet::new(),
+            live: 0,
+            bytes: 0,
+            digest: track_digest.then(Digest::default),
+            round: 0,
+            marked: 0,
+            epoch: 0,
+            published: None,
+        }
+    }
+
+    /// A change of an object. Whether there is a change at all, the caller has decided. An unknown
+    /// incarnation is taken for the one that is there.
+    ///
+    /// This marks nothing: an event beside a list that is older than the list must not keep an
+    /// object that the list no longer has.
+    pub(crate) fn upsert(&mut self, upsert: Upsert<'_, K, V>) -> Upserted {
+        let Upsert {
+            key,
+            version,
+            incarnation,
+            value,
+            size,
+        } = upsert;
+        let mut live = Live {
+            value,
+            version: version.to_version(),
+            incarnation,
+            size,
+        };
+        let upserted = match self.find(key) {
+            None => {
+                let id = self.log.add(K::own(key), live, self.unmarked_round());
+                let Self {
+                    hasher, table, log, ..
+                } = self;
+                let entries = &log.nodes.entries;
+                // Only a free place has no key, and those are not in the table.
+                let hash_of = |id: u32| {
+                    entries[id]
+                        .key
+                        .as_ref()
+                        .map_or(0, |key| hasher.hash_one(key.borrow()))
+                };
+                table.insert(hasher.hash_one(key), id, hash_of);
+                Upserted::Added
+            }
+            Some(id) => match self.take_out(id) {
+                None => {
+                    self.log.recreate(id, live);
+                    Upserted::Added
+                }
+                Some(before)
+                    if before
+                        .zip(incarnation)
+                        .is_none_or(|(before, now)| before == now) =>
+                {
+                    live.incarnation = incarnation.or(before);
+                    self.log.update(id, live);
+                    Upserted::Updated
+                }
+                Some(_) => {
+                    self.log.recreate(id, live);
+                    Upserted::Recreated
+                }
+            },
+        };
+        self.count_in(key, version, size);
+        self.reclaim(STEPS_PER_CALL);
+        upserted
+    }
+
+    /// The same content under another version: nobody is told. An incarnation is learnt where it
+    /// was not known. False if no such object is live.
+    pub(crate) fn restamp(
+        &mut self,
+        key: &K::Borrowed,
+        version: VersionRef<'_>,
+        incarnation: Option<Incarnation>,
+        size: usize,
+    ) -> bool {
+        let Some(id) = self.find_live(key) else {
+            return false;
+        };
+        self.take_out(id);
+        if let State::Live(live) = &mut self.log.nodes.entries[id].state {
+            if version != live.version {
+                live.version = version.to_version();
+            }
+            live.incarnation = incarnation.or(live.incarnation);
+            live.size = size;
+        }
+        self.count_in(key, version, size);
+        true
+    }
+
+    /// The object has gone; `last` is its last state, where the source told. `inferred`: nobody saw
+    /// it go. False if no such object is live.
+    pub(crate) fn delete(&mut self, key: &K::Borrowed, last: Option<V>, inferred: bool) -> bool {
+        match self.find_live(key) {
+            Some(id) => {
+                self.delete_entry(id, last, inferred);
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn delete_entry(&mut self, id: u32, last: Option<V>, inferred: bool) {
+        self.take_out(id);
+        self.unmark_entry(id);
+        if let Some(key) = self.log.delete(id, last, inferred) {
+            self.table.remove(self.hasher.hash_one(key.borrow()), id);
+        }
+        self.reclaim(STEPS_PER_CALL);
+    }
+
+    /// The state now in the cache is the source's at `revision`; `complete`: all of it. Until then
+    /// no subscriber is told of a change.
+    pub(crate) fn publish(&mut self, revision: Option<Revision>, complete: bool) {
+        let (seq, epoch) = (self.log.tail, self.epoch);
+        let number = match &self.published {
+            None => 1,
+            Some(last)
+                if (&last.revision, last.complete, last.epoch) == (&revision, complete, epoch) =>
+            {
+                last.number
+            }
+            Some(last) => last.number + 1,
+        };
+        self.published = Some(Publication {
+            seq,
+            number,
+            revision,
+            complete,
+            epoch,
+        });
+    }
+
+    /// The source's history went back: what is published from now on is of another epoch.
+    pub(crate) fn rewind(&mut self) {
+        self.epoch = self.epoch.saturating_add(1);
+    }
+
+    /// A new subscriber, which will be told everything that is live and passes its filter.
+    pub(crate) fn subscribe(&mut self, filter: Option<Filter<K, V>>) -> SubscriberId {
+        self.subscribers.add(filter)
+    }
+
+    /// Changes what a subscriber wants to hear of. What that lets in is added, what it shuts out is
+    /// deleted, and a mark says when that is done. False if there is no such subscriber.
+    pub(crate) fn set_filter(&mut self, id: SubscriberId, filter: Option<Filter<K, V>>) -> bool {
+        let Some(subscriber) = self.subscribers.get_mut(id) else {
+            return false;
+        };
+        if subscriber.base == 0 && subscriber.pass.is_none() {
+            // Nothing was handed out yet, so there is nothing to take back.
+            subscriber.filter = filter;
+        } else {
+            subscriber.wanted = Some(filter);
+        }
+        subscriber.marked = 0;
+        true
+    }
+
+    /// Forgets a subscriber. What was kept for it is freed by and by.
+    pub(crate) fn unsubscribe(&mut self, id: SubscriberId) -> bool {
+        if self.subscribers.get(id).is_none() {
+            return false;
+        }
+        self.let_go(id);
+        self.lapsed.remove(&id);
+        self.subscribers.remove(id);
+        true
+    }
+
+    /// How far behind a subscriber is: in changes, and in the bytes that its positions hold back.
+    pub(crate) fn lag(&self, id: SubscriberId) -> Option<(u64, usize)> {
+        let subscriber = self.subscribers.get(id)?;
+        let charge = |position| self.log.pins.get(position).map_or(0, |pin| pin.charge);
+        let end = subscriber.pass.as_ref().map_or(0, |pass| pass.end);
+        let bytes = charge(subscriber.base)
+            + if end == subscriber.base {
+                0
+            } else {
+                charge(end)
+            };
+        Some((
+            self.log.tail - subscriber.base,
+            usize::try_from(bytes).unwrap_or(usize::MAX),
+        ))
+    }
+
+    /// All subscribers, in ascending order.
+    pub(crate) fn subscriber_ids(&self) -> impl Iterator<Item = SubscriberId> {
+        self.subscribers.ids()
+    }
+
+    /// A subscriber that was put over its limit; each one once per reset.
+    pub(crate) fn take_lapsed(&mut self) -> Option<SubscriberId> {
+        if let Some(id) = self
+            .log
+            .pins
+            .lapsed_holder()
+            .and_then(|slot| self.subscribers.at(slot))
+        {
+            self.reset(id);
+        }
+        self.lapsed.pop_first()
+    }
+
+    /// Settles so many versions that nobody pays for any more. True if more are left.
+    pub(crate) fn reclaim(&mut self, steps: usize) -> bool {
+        for _ in 0..steps {
+            if !self.log.pins.has_orphans() {
+                return false;
+            }
+            if let Some((id, key)) = self.log.reclaim_one() {
+                self.table.remove(self.hasher.hash_one(key.borrow()), id);
+            }
+        }
+        self.log.pins.has_orphans()
+    }
+
+    /// The last publication, if nothing has changed since.
+    pub(super) fn published_tail(&self) -> Option<&Publication> {
+        self.published
+            .as_ref()
+            .filter(|publication| publication.seq == self.log.tail)
+    }
+
+    fn count_in(&mut self, key: &K::Borrowed, version: VersionRef<'_>, size: usize) {
+        let key = K::bytes(key);
+        self.live += 1;
+        self.bytes += key.len() as u128 + size as u128;
+        self.digest = self
+            .digest
+            .map(|digest| digest.plus(Digest::of(key, version)));
+    }
+
+    /// Takes a live object out of the sums, and tells its incarnation. `None` if it is not live.
+    fn take_out(&mut self, id: u32) -> Option<Option<Incarnation>> {
+        let entry = &self.log.nodes.entries[id];
+        let (key, live) = (entry.key.as_ref()?, entry.live()?);
+        let key = K::bytes(key.borrow());
+        self.live -= 1;
+        self.bytes -= key.len() as u128 + live.size as u128;
+        self.digest = self
+            .digest
+            .map(|digest| digest.minus(Digest::of(key, live.version.as_ref())));
+        Some(live.incarnation)
+    }
+}

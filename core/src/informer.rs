@@ -1,0 +1,343 @@
+//! The engine: a reflector that decides, and a cache that remembers.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use core::hash::BuildHasher;
+
+use foldhash::fast::FixedState;
+
+use crate::cache::{Cache, Filter, Polled, SubscriberId};
+use crate::config::{Config, Feed, RevisionOrder};
+use crate::input::{Attempt, Failure, Input};
+use crate::key::Key;
+use crate::output::{Command, Deadline, Health, ListReason, Notice, State, TimerReason};
+use crate::reflector::{
+    Backoff, Graves, ListRun, Notices, Pacer, Position, Quarantine, RewindJudge, Status, Wait,
+    WatchRun,
+};
+use crate::time::Timestamp;
+use crate::token::{Incarnation, Revision, VersionRef};
+
+/// What a verifying list compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// Keys and versions: objects that the cache holds in the same version are not decoded.
+    Versions,
+    /// The content too: finds a restored source that has overtaken our revision.
+    Content,
+}
+
+/// An informer: a sans-IO state machine that keeps a copy of one remote collection.
+///
+/// It owns no socket, clock, thread or entropy. The driver hands in what the source said
+/// ([`handle`](Self::handle)) and the time ([`handle_timeout`](Self::handle_timeout)), then drains
+/// what comes out: commands, notices, deltas. The order of draining does not matter, and not
+/// draining is safe: it delays only what is not drained.
+///
+/// The same configuration, seed and sequence of calls give the same outputs, in any process and on
+/// any target (P11). No sequence of calls and no content makes it panic (P12).
+///
+/// `K` is the key, `V` the value (`Arc<T>` is the usual choice, since values are cloned into
+/// deltas), `S` the hasher: seeded, so that a hostile source cannot choose colliding keys.
+#[derive(Clone)]
+pub struct Informer<K: Key, V, S = FixedState> {
+    pub(crate) config: Config,
+    pub(crate) cache: Cache<K, V, S>,
+    /// Whether two values are the same content.
+    pub(crate) same: fn(&V, &V) -> bool,
+    /// The latest time that was handed in: time never runs backwards here.
+    pub(crate) now: Timestamp,
+
+    // The main line: exactly one of these, unless a verify or a hint's list runs beside a watch.
+    pub(crate) wait: Option<Wait>,
+    pub(crate) list: Option<ListRun<K, V>>,
+    pub(crate) watch: Option<WatchRun<K, V>>,
+    /// A list that waits to run beside the watch.
+    pub(crate) side: Option<Wait>,
+
+    // What is known of the source's history.
+    pub(crate) position: Position,
+    pub(crate) rewind: RewindJudge,
+    pub(crate) graves: Graves<K>,
+    pub(crate) quarantine: Quarantine<K>,
+    /// Keys that events changed while a verify runs beside the watch, with their revisions.
+    pub(crate) touched: Option<BTreeMap<K, Option<Revision>>>,
+    /// Something with an unknown key was rejected.
+    pub(crate) degraded: bool,
+
+    // When to start what.
+    pub(crate) pacer: Pacer,
+    pub(crate) backoff: Backoff,
+    /// Nothing starts before this: the source said so.
+    pub(crate) embargo: Timestamp,
+    /// Since when the source has been doing well, after the last failure.
+    pub(crate) well_since: Option<Timestamp>,
+    pub(crate) verify_due: Option<Timestamp>,
+    pub(crate) last_list: Timestamp,
+    pub(crate) reclaim_at: Option<Timestamp>,
+    pub(crate) attempts: u64,
+
+    // What happened in a row, and what follows from it.
+    pub(crate) dead_ends: u32,
+    pub(crate) gone_in_a_row: u32,
+    /// The next list takes any state, also one older than ours.
+    pub(crate) unconstrained: bool,
+    /// The next list's items are all decoded.
+    pub(crate) full_payloads: bool,
+    /// The initial stream does not work; lists are used instead.
+    pub(crate) fell_back: bool,
+    pub(crate) frozen: bool,
+    pub(crate) synced: bool,
+    stopped: bool,
+
+    pub(crate) status: Status,
+    pub(crate) last_error: Option<(Timestamp, Failure)>,
+    pub(crate) commands: VecDeque<Command>,
+    pub(crate) notices: Notices<K>,
+}
+
+impl<K: Key, V: Clone> Informer<K, V> {
+    /// An informer that starts at once: its first command is there to be polled.
+    ///
+    /// All randomness (jitter, the hasher) comes from `seed`: take it from an entropy source in
+    /// production, and fix it in a test.
+    #[must_use]
+    pub fn new(config: Config, seed: u64, now: Timestamp) -> Self {
+        Self::with_hasher(config, seed, now, FixedState::with_seed(seed))
+    }
+}
+
+impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
+    /// An informer with a hasher of one's own. It must be deterministic for P11 to hold.
+    #[must_use]
+    pub fn with_hasher(config: Config, seed: u64, now: Timestamp, hasher: S) -> Self {
+        let config = config.sanitized();
+        let (timing, limits) = (&config.timing, &config.limits);
+        let mut informer = Self {
+            // A subscriber in the middle of a pass holds two positions.
+            cache: Cache::new(hasher, limits.retained_bytes / 2, config.source.digests),
+            same: |_, _| false,
+            now,
+            wait: None,
+            list: None,
+            watch: None,
+            side: None,
+            position: Position {
+                ordered: config.source.order == RevisionOrder::Ordered,
+                ..Position::default()
+            },
+            rewind: RewindJudge::default(),
+            graves: Graves::new(limits.graves),
+            quarantine: Quarantine::new(limits.quarantined),
+            touched: None,
+            degraded: false,
+            pacer: Pacer::new(timing.burst, timing.min_interval),
+            backoff: Backoff::new(timing.backoff_min, timing.backoff_max, seed),
+            embargo: Timestamp::ZERO,
+            well_since: None,
+            verify_due: None,
+            last_list: Timestamp::ZERO,
+            reclaim_at: None,
+            attempts: 0,
+            dead_ends: 0,
+            gone_in_a_row: 0,
+            unconstrained: false,
+            full_payloads: false,
+            fell_back: false,
+            frozen: false,
+            synced: false,
+            stopped: false,
+            status: Status::new(now),
+            last_error: None,
+            commands: VecDeque::new(),
+            notices: Notices::new(limits.notices),
+            config,
+        };
+        informer.go(
+            informer.relist(ListReason::Initial),
+            now,
+            TimerReason::Paced,
+        );
+        informer
+    }
+
+    /// Says how contents are compared where versions cannot tell: after a rewind, and for
+    /// [`Verify::Content`]. By default every such object counts as changed.
+    pub fn set_content_eq(&mut self, same: fn(&V, &V) -> bool) {
+        self.same = same;
+    }
+
+    /// Takes one thing that happened to an attempt. Never fails: what cannot be used is refused
+    /// with a notice, and what belongs to an attempt that is over is ignored.
+    pub fn handle(&mut self, now: Timestamp, attempt: Attempt, input: Input<'_, K, V>) {
+        self.advance(now);
+        if let Some(run) = self.list.take_if(|run| run.attempt == attempt) {
+            if let Some(run) = self.on_list(run, input) {
+                self.list = Some(run);
+            } else {
+                self.start_due();
+            }
+        } else if let Some(run) = self.watch.take_if(|run| run.attempt == attempt)
+            && let Some(run) = self.on_watch(run, input)
+        {
+            self.watch = Some(run);
+        }
+        self.settle();
+    }
+
+    /// Tells the engine that time has passed. Call it when [`poll_timeout`](Self::poll_timeout)
+    /// says so; calling it early, late or twice is harmless.
+    pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.advance(now);
+        if !self.stopped {
+            self.on_timeout();
+        }
+        self.settle();
+    }
+
+    /// The next thing for the driver to do.
+    pub fn poll_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// Whether [`poll_command`](Self::poll_command) has something.
+    #[must_use]
+    pub fn has_command(&self) -> bool {
+        !self.commands.is_empty()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), and what for. `None` only after
+    /// [`stop`](Self::stop) (P6).
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        if self.stopped {
+            None
+        } else {
+            self.next_deadline()
+        }
+    }
+
+    /// The next thing worth knowing.
+    pub fn poll_notice(&mut self) -> Option<Notice<K>> {
+        self.notices.pop()
+    }
+
+    /// Subscribes: all objects follow as added, then a mark, then what changes. With a filter,
+    /// entering it is an add and leaving it a delete. Filters must be pure.
+    pub fn subscribe(&mut self, filter: Option<Filter<K, V>>) -> SubscriberId {
+        self.cache.subscribe(filter)
+    }
+
+    /// Changes a subscriber's filter: what enters it follows as added, what leaves it as deleted.
+    /// False if there is no such subscriber.
+    pub fn set_filter(&mut self, subscriber: SubscriberId, filter: Option<Filter<K, V>>) -> bool {
+        self.cache.set_filter(subscriber, filter)
+    }
+
+    /// Ends a subscription. False if there is no such subscriber.
+    pub fn unsubscribe(&mut self, subscriber: SubscriberId) -> bool {
+        let known = self.cache.unsubscribe(subscriber);
+        self.settle();
+        known
+    }
+
+    /// A subscriber's next delta.
+    pub fn poll_delta(&mut self, subscriber: SubscriberId) -> Polled<K, V> {
+        let polled = self.cache.poll(subscriber);
+        self.settle();
+        polled
+    }
+
+    /// Whether [`poll_delta`](Self::poll_delta) may have something for this subscriber. Costs
+    /// next to nothing, and errs on the side of yes.
+    #[must_use]
+    pub fn has_delta(&self, subscriber: SubscriberId) -> bool {
+        self.cache.has_news(subscriber)
+    }
+
+    /// The local copy.
+    #[must_use]
+    pub fn cache(&self) -> &Cache<K, V, S> {
+        &self.cache
+    }
+
+    /// Whether the cache has this very version already, so that its payload need not be decoded:
+    /// hand it in as [`Body::Unchanged`](crate::Body::Unchanged). Always false where the same
+    /// version could stand for other content: after an epoch change, and for a verify of the
+    /// content.
+    #[must_use]
+    pub fn holds(
+        &self,
+        attempt: Attempt,
+        key: &K::Borrowed,
+        version: VersionRef<'_>,
+        incarnation: Option<Incarnation>,
+    ) -> bool {
+        let list = self.list.as_ref().filter(|run| run.attempt == attempt);
+        let watch = self.watch.as_ref().filter(|run| run.attempt == attempt);
+        let trusted = list.is_some_and(|run| run.in_page && run.snapshot.shortcuts)
+            || watch.is_some_and(WatchRun::trusts_versions);
+        trusted && self.is_held(key, version, incarnation)
+    }
+
+    /// Asks for a verifying list as soon as the pacer allows.
+    pub fn verify(&mut self, now: Timestamp, mode: Verify) {
+        self.advance(now);
+        if self.stopped {
+            return;
+        }
+        self.full_payloads |= mode == Verify::Content;
+        if let Feed::FullState { .. } = self.config.source.feed {
+            if let Some(wait) = self.wait.take_if(|wait| wait.reason == TimerReason::Poll) {
+                self.go(wait.intent, self.now, TimerReason::Verify);
+            }
+        } else {
+            self.want_verify(self.now);
+        }
+        self.handle_timeout(now);
+    }
+
+    /// Stops for good: cancels what is under way. The cache and its subscribers stay readable.
+    pub fn stop(&mut self, now: Timestamp) {
+        self.advance(now);
+        if self.stopped {
+            return;
+        }
+        self.clear_line();
+        self.stopped = true;
+        self.enter(State::Stopped);
+        self.notices.push(Notice::Stopped);
+    }
+
+    /// What the informer is doing, since when, and why it is not doing better.
+    #[must_use]
+    pub fn health(&self) -> Health<K> {
+        self.report()
+    }
+
+    /// Whether a complete state of the source has been seen in this run (P9).
+    #[must_use]
+    pub fn is_synced(&self) -> bool {
+        self.synced
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn advance(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+    }
+
+    /// What follows every call.
+    fn settle(&mut self) {
+        self.report_lapsed();
+        let more = self.cache.reclaim(0);
+        self.plan_reclaim(more);
+        debug_assert!(
+            self.stopped || self.wait.is_some() || self.list.is_some() || self.watch.is_some(),
+            "there is always a next step"
+        );
+    }
+}

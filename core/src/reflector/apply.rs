@@ -1,0 +1,321 @@
+//! How accepted changes reach the cache, and what is rejected on the way.
+
+use core::hash::BuildHasher;
+
+use crate::cache::Upsert;
+use crate::config::{Class, RevisionOrder};
+use crate::informer::Informer;
+use crate::input::{Body, Item};
+use crate::key::Key;
+use crate::output::{BadInput, LimitKind, Notice, Rejection};
+use crate::token::{Incarnation, Revision, VersionRef};
+
+use super::run::Snapshot;
+use super::staging::{Staged, StagedUpsert};
+
+/// A decoder's words are kept to this many bytes.
+const WORDS_BYTES: usize = 512;
+
+/// Why an item ends its attempt.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Refusal {
+    Bad(BadInput),
+    Limit(LimitKind),
+}
+
+/// How a state is compared with the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compare {
+    /// Same version, same content.
+    Versions,
+    /// The content decides where versions are equal.
+    Content,
+    /// Another history: the content decides, and versions may go back.
+    Rewound,
+}
+
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Applied {
+    Added,
+    Updated,
+    Unchanged,
+}
+
+impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
+    /// Takes one item of a full state. Most did not change: such an item costs a mark.
+    pub(crate) fn collect(
+        &mut self,
+        snapshot: &mut Snapshot<K, V>,
+        item: Item<'_, K, V>,
+    ) -> Result<(), Refusal> {
+        let Item {
+            key,
+            version,
+            incarnation,
+            size,
+            body,
+        } = item;
+        snapshot.items = snapshot.items.saturating_add(1);
+        snapshot.bytes = snapshot
+            .bytes
+            .saturating_add(size)
+            .saturating_add(K::bytes(key).len());
+        if snapshot.items > self.config.limits.objects {
+            return Err(Refusal::Limit(LimitKind::Objects));
+        }
+        if snapshot.bytes > self.config.limits.bytes {
+            return Err(Refusal::Limit(LimitKind::Bytes));
+        }
+        if !self.admits(key, version) {
+            self.cache.mark(key);
+            return Ok(());
+        }
+        let held = snapshot.shortcuts && self.is_held(key, version, incarnation);
+        match body {
+            Body::Undecodable(words) => {
+                self.reject(key, version, undecodable(words));
+                self.cache.mark(key);
+            }
+            Body::Unchanged if !held => return Err(Refusal::Bad(BadInput::NotHeld)),
+            Body::Unchanged | Body::Value(_) if held => {
+                self.cache.mark(key);
+                self.release(key);
+            }
+            Body::Value(value) => snapshot
+                .staging
+                .upsert(key, version, incarnation, value, size),
+            Body::Unchanged => {}
+        }
+        if snapshot.staging.bytes > self.config.limits.staged_bytes {
+            return Err(Refusal::Limit(LimitKind::StagedBytes));
+        }
+        Ok(())
+    }
+
+    /// Whether the cache has exactly this version of this incarnation.
+    pub(crate) fn is_held(
+        &self,
+        key: &K::Borrowed,
+        version: VersionRef<'_>,
+        incarnation: Option<Incarnation>,
+    ) -> bool {
+        self.cache.entry(key).is_some_and(|entry| {
+            version == *entry.version && same_incarnation(entry.incarnation, incarnation)
+        })
+    }
+
+    /// Whether key and version are short enough; says so where not.
+    pub(crate) fn admits(&mut self, key: &K::Borrowed, version: VersionRef<'_>) -> bool {
+        let key_bytes = K::bytes(key).len();
+        if key_bytes > self.config.limits.key_bytes {
+            let error = Rejection::KeyTooLong { bytes: key_bytes };
+            self.notices.push(Notice::UnknownRejected { error });
+            return false;
+        }
+        let version_bytes = version.text_bytes();
+        if version_bytes > self.config.limits.token_bytes {
+            self.reject(
+                key,
+                0.into(),
+                Rejection::VersionTooLong {
+                    bytes: version_bytes,
+                },
+            );
+            return false;
+        }
+        true
+    }
+
+    /// The newest version of an object is of no use: its last good one stays in force.
+    pub(crate) fn reject(&mut self, key: &K::Borrowed, version: VersionRef<'_>, error: Rejection) {
+        let (key, version) = (K::own(key), version.to_version());
+        self.quarantine.reject(key.clone(), error.clone());
+        self.notices.push(Notice::ObjectRejected {
+            key,
+            version,
+            error,
+        });
+    }
+
+    fn release(&mut self, key: &K::Borrowed) {
+        if !self.quarantine.is_empty() {
+            self.release_owned(&K::own(key));
+        }
+    }
+
+    fn release_owned(&mut self, key: &K) {
+        if self.quarantine.release(key) {
+            self.notices
+                .push(Notice::ObjectRecovered { key: key.clone() });
+        }
+    }
+
+    /// Something whose key is not known was rejected.
+    pub(crate) fn reject_unknown(&mut self, words: &str) {
+        self.notices.push(Notice::UnknownRejected {
+            error: undecodable(words),
+        });
+    }
+
+    /// Which limit the cache would exceed with these changes.
+    pub(crate) fn over_limit(&self, changes: &[Staged<K, V>]) -> Option<LimitKind> {
+        let (mut objects, mut bytes) = (self.cache.len(), self.cache.bytes());
+        for change in changes {
+            match change {
+                Staged::Upsert(upsert) => {
+                    let old = self.cache.entry(upsert.key.borrow());
+                    objects = objects.saturating_add(usize::from(old.is_none()));
+                    let key = K::bytes(upsert.key.borrow()).len();
+                    bytes = bytes.saturating_add(upsert.size).saturating_add(key);
+                    bytes = bytes.saturating_sub(old.map_or(0, |old| old.size.saturating_add(key)));
+                }
+                Staged::Delete { key, .. } => {
+                    if let Some(old) = self.cache.entry(key.borrow()) {
+                        objects = objects.saturating_sub(1);
+                        let key = K::bytes(key.borrow()).len();
+                        bytes = bytes.saturating_sub(old.size.saturating_add(key));
+                    }
+                }
+            }
+        }
+        if objects > self.config.limits.objects {
+            Some(LimitKind::Objects)
+        } else if bytes > self.config.limits.bytes {
+            Some(LimitKind::Bytes)
+        } else {
+            None
+        }
+    }
+
+    /// Applies a watch's changes, in their order.
+    pub(crate) fn apply_events(
+        &mut self,
+        changes: alloc::vec::Vec<Staged<K, V>>,
+        revision: Option<&Revision>,
+    ) {
+        for change in changes {
+            self.remember_touched(&change, revision);
+            self.apply(change, Compare::Versions);
+        }
+    }
+
+    /// A verify that runs beside the watch must not undo what came after its revision.
+    fn remember_touched(&mut self, change: &Staged<K, V>, revision: Option<&Revision>) {
+        let Some(touched) = &mut self.touched else {
+            return;
+        };
+        let key = match change {
+            Staged::Upsert(upsert) => &upsert.key,
+            Staged::Delete { key, .. } => key,
+        };
+        touched.insert(key.clone(), revision.cloned());
+        if touched.len() > self.config.limits.objects {
+            // Too much happened beside it (P8): a later verify will do.
+            self.cancel_list();
+            self.want_verify_after_loss();
+        }
+    }
+
+    /// Applies one change. Never back (P2): what is older than the cache is not applied.
+    pub(crate) fn apply(&mut self, change: Staged<K, V>, compare: Compare) -> Applied {
+        match change {
+            Staged::Upsert(upsert) => self.apply_upsert(upsert, compare),
+            Staged::Delete { key, version, last } => {
+                let version = version.as_ref().map(crate::token::Version::as_ref);
+                self.apply_delete(&key, version, last)
+            }
+        }
+    }
+
+    fn apply_upsert(&mut self, upsert: StagedUpsert<K, V>, compare: Compare) -> Applied {
+        let StagedUpsert {
+            key,
+            version,
+            incarnation,
+            value,
+            size,
+        } = upsert;
+        self.release_owned(&key);
+        let (key_ref, version) = (key.borrow(), version.as_ref());
+        let mut applied = Applied::Added;
+        if let Some(entry) = self.cache.entry(key_ref) {
+            applied = Applied::Updated;
+            if same_incarnation(entry.incarnation, incarnation) {
+                let same_version = version == *entry.version;
+                let same_content = match compare {
+                    Compare::Versions => same_version,
+                    Compare::Content => same_version && (self.same)(entry.value, &value),
+                    Compare::Rewound => (self.same)(entry.value, &value),
+                };
+                let older =
+                    self.config.source.versions_ordered && version.is_older_than(entry.version);
+                if same_content {
+                    self.cache.restamp(key_ref, version, incarnation, size);
+                    return Applied::Unchanged;
+                }
+                if older && compare != Compare::Rewound {
+                    return Applied::Unchanged;
+                }
+            }
+        } else if compare != Compare::Rewound && self.graves.covers(&key, version) {
+            return Applied::Unchanged;
+        }
+        self.cache.upsert(Upsert {
+            key: key_ref,
+            version,
+            incarnation,
+            value,
+            size,
+        });
+        applied
+    }
+
+    fn apply_delete(
+        &mut self,
+        key: &K,
+        version: Option<VersionRef<'_>>,
+        last: Option<V>,
+    ) -> Applied {
+        self.release_owned(key);
+        let known = self
+            .cache
+            .entry(key.borrow())
+            .map(|entry| entry.version.clone());
+        if self.config.source.versions_ordered
+            && let (Some(version), Some(known)) = (version, &known)
+            && version.is_older_than(known)
+        {
+            return Applied::Unchanged;
+        }
+        if self.buries()
+            && let Some(version) = version.map(VersionRef::to_version).or(known)
+        {
+            self.graves.bury(key.clone(), version);
+        }
+        if self.cache.delete(key.borrow(), last, false) {
+            Applied::Updated
+        } else {
+            Applied::Unchanged
+        }
+    }
+
+    /// Whether this source's changes can arrive out of order.
+    fn buries(&self) -> bool {
+        let source = &self.config.source;
+        source.versions_ordered
+            && (source.order == RevisionOrder::Opaque || source.class == Class::Fuzzy)
+    }
+}
+
+fn same_incarnation(a: Option<Incarnation>, b: Option<Incarnation>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a == b,
+        (None, _) | (_, None) => true,
+    }
+}
+
+pub(crate) fn undecodable(words: &str) -> Rejection {
+    let end = words.floor_char_boundary(WORDS_BYTES);
+    Rejection::Undecodable(words.get(..end).unwrap_or_default().into())
+}

@@ -1,0 +1,227 @@
+//! How a watch ends, and what follows.
+
+use core::hash::BuildHasher;
+
+use crate::config::{Feed, OnNewEpoch};
+use crate::informer::Informer;
+use crate::input::{Failure, FailureClass};
+use crate::key::Key;
+use crate::output::{BadInput, Condition, ListReason, Notice, TimerReason};
+use crate::token::Epoch;
+
+use super::run::{Intent, Retry, WatchKind, WatchRun};
+use super::steer::retry_for;
+use super::watch::Step;
+
+impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
+    /// The history is not a continuation of ours: take the whole state, or refuse it.
+    pub(super) fn new_epoch(&mut self, run: WatchRun<K, V>, epoch: Option<Epoch>) -> Step<K, V> {
+        if self.config.policy.new_epoch == OnNewEpoch::Refuse {
+            self.notices.push(Notice::EpochRefused { epoch });
+            return self.epoch_refused(run);
+        }
+        self.cancel(run.attempt);
+        self.watch_over();
+        self.go(
+            self.relist(ListReason::NewEpoch),
+            self.now,
+            TimerReason::Paced,
+        );
+        None
+    }
+
+    pub(super) fn epoch_refused(&mut self, run: WatchRun<K, V>) -> Step<K, V> {
+        self.cancel(run.attempt);
+        self.watch_over();
+        self.trouble(Condition::NewEpochRefused);
+        let (at, why) = self.retry_at(Retry::Slow);
+        self.go(self.again(&run), at, why);
+        None
+    }
+
+    pub(super) fn older_stream(&mut self, run: WatchRun<K, V>) -> Step<K, V> {
+        self.cancel(run.attempt);
+        self.watch_over();
+        self.trouble(Condition::OlderThanCache);
+        self.unconstrained = true;
+        let (at, why) = self.retry_at(Retry::Backoff);
+        self.go(self.relist(ListReason::Retry), at, why);
+        None
+    }
+
+    /// What came is not the protocol: end the watch, and resume from the last complete revision.
+    pub(super) fn refuse_watch(&mut self, run: WatchRun<K, V>, what: BadInput) -> Step<K, V> {
+        self.notices.push(Notice::BadInput {
+            attempt: run.attempt,
+            what,
+        });
+        self.cancel(run.attempt);
+        self.full_payloads |= what == BadInput::NotHeld;
+        self.stuck(&run, Condition::Failing(FailureClass::Malformed))
+    }
+
+    /// Events are missing: the revision does not advance past the gap. Resume before it, and
+    /// verify (P5).
+    pub(super) fn lost(&mut self, run: WatchRun<K, V>) -> Step<K, V> {
+        self.want_verify_after_loss();
+        self.cancel(run.attempt);
+        self.stuck(&run, Condition::LossDetected)
+    }
+
+    /// The cache is not what the source has: nothing that the watch says can mend that.
+    pub(super) fn diverged(&mut self, run: WatchRun<K, V>) -> Step<K, V> {
+        self.cancel(run.attempt);
+        self.watch_over();
+        self.trouble(Condition::LossDetected);
+        let at = self
+            .last_list
+            .saturating_add(self.config.timing.verify_min_interval);
+        self.go(self.relist(ListReason::Verify), at, TimerReason::Verify);
+        None
+    }
+
+    pub(crate) fn watch_timed_out(&mut self, run: WatchRun<K, V>, reason: TimerReason) {
+        self.notices.push(Notice::TimedOut {
+            attempt: run.attempt,
+            reason,
+        });
+        self.cancel(run.attempt);
+        self.watch_over();
+        self.trouble(Condition::TimedOut(reason));
+        if let WatchKind::Initial(_) = run.kind {
+            // The end mark did not come: a source that does not send it can still be listed.
+            self.fall_back();
+        }
+        let healthy = reason == TimerReason::Silence && self.is_healthy(&run);
+        let (at, why) = self.retry_at(if healthy { Retry::Now } else { Retry::Backoff });
+        self.go(self.again(&run), at, why);
+    }
+
+    pub(super) fn watch_closed(&mut self, run: WatchRun<K, V>) -> Step<K, V> {
+        if self.is_healthy(&run) {
+            self.watch_over();
+            self.go(self.again(&run), self.now, TimerReason::Paced);
+            return None;
+        }
+        self.stuck(&run, Condition::Failing(FailureClass::Retryable))
+    }
+
+    pub(super) fn watch_failed(&mut self, run: WatchRun<K, V>, failure: Failure) -> Step<K, V> {
+        let class = failure.class;
+        self.record(run.attempt, failure);
+        let condition = Condition::Failing(class);
+        match class {
+            FailureClass::Gone => self.watch_gone(&run),
+            FailureClass::Behind | FailureClass::Malformed => return self.stuck(&run, condition),
+            FailureClass::Unsupported => self.watch_unsupported(&run),
+            FailureClass::Retryable
+            | FailureClass::Denied
+            | FailureClass::NotFound
+            | FailureClass::Unexpected => {
+                self.watch_over();
+                self.trouble(condition);
+                let (at, why) = self.retry_at(retry_for(class));
+                self.go(self.again(&run), at, why);
+            }
+        }
+        None
+    }
+
+    /// The history needed to resume is gone: take the whole state, not older than what we have.
+    /// The first time at once; a source that keeps less history than a list takes is paced.
+    fn watch_gone(&mut self, run: &WatchRun<K, V>) {
+        self.watch_over();
+        if !run.delivered {
+            self.gone_in_a_row = self.gone_in_a_row.saturating_add(1);
+        }
+        let retry = if self.gone_in_a_row > 1 {
+            Retry::Backoff
+        } else {
+            Retry::Now
+        };
+        if self.gone_in_a_row == self.config.policy.gone_limit {
+            self.notices.push(Notice::HistoryTooShort);
+        }
+        let short = self.gone_in_a_row >= self.config.policy.gone_limit;
+        self.trouble(if short {
+            Condition::HistoryTooShort
+        } else {
+            Condition::Failing(FailureClass::Gone)
+        });
+        let (at, why) = self.retry_at(retry);
+        self.go(self.relist(ListReason::Gone), at, why);
+    }
+
+    /// There is no such watch. An initial stream can be listed instead; without any watch the
+    /// collection is still followed, slowly, by lists.
+    fn watch_unsupported(&mut self, run: &WatchRun<K, V>) {
+        self.watch_over();
+        if let WatchKind::Initial(_) = run.kind {
+            self.fall_back();
+            self.go(self.relist(ListReason::Retry), self.now, TimerReason::Paced);
+            return;
+        }
+        self.trouble(Condition::Failing(FailureClass::Unsupported));
+        let (at, why) = self.retry_at(Retry::Slow);
+        self.go(self.relist(ListReason::Retry), at, why);
+    }
+
+    fn fall_back(&mut self) {
+        if self.config.source.feed == Feed::InitialStream && !self.fell_back {
+            self.fell_back = true;
+            self.notices.push(Notice::FellBack);
+        }
+    }
+
+    /// The watch ended without a step beyond the point that it resumed from. A stale revision can
+    /// be answered by an immediate close for ever: after a few of these only a list helps.
+    fn stuck(&mut self, run: &WatchRun<K, V>, condition: Condition) -> Step<K, V> {
+        self.watch_over();
+        if !run.stepped {
+            self.dead_ends = self.dead_ends.saturating_add(1);
+        }
+        if self.dead_ends >= self.config.policy.dead_ends && !matches!(run.kind, WatchKind::Hints) {
+            self.dead_ends = 0;
+            self.trouble(Condition::DeadEnd);
+            let (at, why) = self.retry_at(Retry::Backoff);
+            self.go(self.relist(ListReason::DeadEnd), at, why);
+            return None;
+        }
+        self.trouble(condition);
+        let (at, why) = self.retry_at(Retry::Backoff);
+        self.go(self.again(run), at, why);
+        None
+    }
+
+    /// What runs beside a watch ends with it.
+    fn watch_over(&mut self) {
+        let waiting = self
+            .side
+            .take()
+            .is_some_and(|wait| wait.intent == Intent::List(ListReason::Verify));
+        let running = self
+            .list
+            .as_ref()
+            .is_some_and(|list| list.beside && list.snapshot.reason == ListReason::Verify);
+        self.cancel_list();
+        if waiting || running {
+            self.want_verify_after_loss();
+        }
+    }
+
+    /// The same thing once more.
+    fn again(&self, run: &WatchRun<K, V>) -> Intent {
+        match &run.kind {
+            WatchKind::Changes { .. } if self.position.complete.is_some() => Intent::Watch,
+            WatchKind::Changes { .. } => self.relist(ListReason::NoResume),
+            WatchKind::Initial(snapshot) => self.relist(snapshot.reason),
+            WatchKind::Hints => Intent::Hints,
+        }
+    }
+
+    /// A watch that brought something new, or has been open for a good while.
+    fn is_healthy(&self, run: &WatchRun<K, V>) -> bool {
+        let open = run.opened.map(|opened| self.now.saturating_since(opened));
+        run.stepped || open.is_some_and(|open| open >= self.config.timing.stable_after)
+    }
+}

@@ -1,0 +1,295 @@
+//! The pages of a list, until it commits at once and whole.
+
+use core::hash::BuildHasher;
+
+use crate::config::{Class, Feed};
+use crate::informer::Informer;
+use crate::input::{Failure, FailureClass, Input};
+use crate::key::Key;
+use crate::output::{BadInput, Command, Condition, LimitKind, ListReason, Notice, TimerReason};
+use crate::token::{Epoch, Revision};
+
+use super::apply::Refusal;
+use super::commit::{Committed, Verdict};
+use super::run::{Header, ListRun, Retry};
+use super::steer::retry_for;
+use super::{check_revision, is_before};
+
+/// What an input makes of a list.
+type Step<K, V> = Option<ListRun<K, V>>;
+
+impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
+    /// Takes one input of the list in flight. `None`: the list is over.
+    pub(crate) fn on_list(&mut self, mut run: ListRun<K, V>, input: Input<'_, K, V>) -> Step<K, V> {
+        run.heard = Some(self.now);
+        match input {
+            Input::Page { epoch, revision } if !run.in_page && !self.is_unasked(&run) => {
+                self.page(run, epoch, revision)
+            }
+            Input::Item(item) if run.in_page => match self.collect(&mut run.snapshot, item) {
+                Ok(()) => Some(run),
+                Err(refusal) => self.refuse_item(run, refusal),
+            },
+            Input::Undecodable { error, .. } if run.in_page => {
+                run.snapshot.unknown_rejected = true;
+                self.reject_unknown(error);
+                Some(run)
+            }
+            Input::PageEnd { next } if run.in_page => self.page_end(run, next),
+            Input::Unmodified if run.known.is_some() && run.pages == 0 && !run.in_page => {
+                self.unmodified(&run);
+                None
+            }
+            Input::Heartbeat => Some(run),
+            Input::Closed => {
+                let failure = Failure::new(
+                    FailureClass::Retryable,
+                    "closed before the list was complete",
+                );
+                self.list_failed(run, failure)
+            }
+            Input::Failed(failure) => self.list_failed(run, failure),
+            Input::Page { .. }
+            | Input::Item(_)
+            | Input::Undecodable { .. }
+            | Input::PageEnd { .. }
+            | Input::Unmodified
+            | Input::Opened { .. }
+            | Input::Event(_)
+            | Input::BatchEnd { .. }
+            | Input::InitialEnd { .. }
+            | Input::Progress { .. }
+            | Input::Hint => self.refuse_list(run, BadInput::OutOfPlace),
+        }
+    }
+
+    /// Whether the driver has not even polled the request for the page that comes next.
+    fn is_unasked(&self, run: &ListRun<K, V>) -> bool {
+        self.commands.iter().any(|command| match command {
+            Command::List { attempt, .. } => *attempt == run.attempt,
+            Command::Watch { .. } | Command::Cancel { .. } => false,
+        })
+    }
+
+    fn page(
+        &mut self,
+        mut run: ListRun<K, V>,
+        epoch: Option<Epoch>,
+        revision: Option<Revision>,
+    ) -> Step<K, V> {
+        run.in_page = true;
+        let header = Header { epoch, revision };
+        if run.pages > 0 {
+            return self.later_page(run, &header);
+        }
+        let verdict = match self.judge_epoch(&mut run.snapshot, header.epoch.as_ref()) {
+            Verdict::Take => {
+                // Beside a watch that moves on, a list is as new as it was when it was asked for.
+                let floor = if run.beside {
+                    run.at_least.clone()
+                } else {
+                    self.position.seen.clone()
+                };
+                self.judge_revision(&mut run.snapshot, header, floor)
+            }
+            verdict => verdict,
+        };
+        match verdict {
+            Verdict::Take if run.snapshot.rewound && run.beside => {
+                // The watch beside it belongs to a history that is no more: start over.
+                self.list = Some(run);
+                self.clear_line();
+                self.go(
+                    self.relist(ListReason::NewEpoch),
+                    self.now,
+                    TimerReason::Paced,
+                );
+                None
+            }
+            Verdict::Take => Some(run),
+            Verdict::Bad(what) => self.refuse_list(run, what),
+            Verdict::EpochRefused => {
+                self.cancel(run.attempt);
+                self.list_over(run, Condition::NewEpochRefused, Retry::Slow)
+            }
+            Verdict::Older => {
+                self.cancel(run.attempt);
+                self.list_over(run, Condition::OlderThanCache, Retry::Backoff)
+            }
+        }
+    }
+
+    /// The pages of a pinned list belong to one revision, or the list is torn.
+    fn later_page(&mut self, mut run: ListRun<K, V>, header: &Header) -> Step<K, V> {
+        let first = run.snapshot.header.as_ref();
+        let same_epoch = first.is_none_or(|first| first.epoch == header.epoch);
+        let same_revision = first.is_none_or(|first| first.revision == header.revision);
+        let fuzzy = self.config.source.class == Class::Fuzzy;
+        if !same_epoch || !(same_revision || fuzzy) {
+            return self.refuse_list(run, BadInput::TornList);
+        }
+        let (order, limit) = (self.config.source.order, self.config.limits.token_bytes);
+        if let Err(what) = check_revision(header.revision.as_ref(), order, limit) {
+            return self.refuse_list(run, what);
+        }
+        let newest = &mut run.snapshot.newest;
+        if let (Some(newest), Some(revision)) = (newest, &header.revision)
+            && is_before(newest, revision)
+        {
+            newest.clone_from(revision);
+        }
+        Some(run)
+    }
+
+    fn page_end(&mut self, mut run: ListRun<K, V>, next: Option<&str>) -> Step<K, V> {
+        run.in_page = false;
+        run.pages = run.pages.saturating_add(1);
+        // An empty token is no token: asking with it would start the list again, for ever.
+        let Some(next) = next.filter(|next| !next.is_empty()) else {
+            self.commit_list(run);
+            return None;
+        };
+        if next.len() > self.config.limits.token_bytes {
+            return self.refuse_list(run, BadInput::TokenTooLong);
+        }
+        if run.token.as_deref() == Some(next) {
+            return self.refuse_list(run, BadInput::RepeatedPageToken);
+        }
+        if run.pages >= self.config.limits.pages {
+            return self.refuse_item(run, Refusal::Limit(LimitKind::Pages));
+        }
+        run.token = Some(next.into());
+        self.commands.push_back(Command::List {
+            attempt: run.attempt,
+            page: run.token.clone(),
+            at_least: run.at_least.clone(),
+            known: None,
+            limit: self.config.limits.page_items,
+        });
+        Some(run)
+    }
+
+    fn commit_list(&mut self, run: ListRun<K, V>) {
+        let beside = run.beside;
+        let with_watch = beside && self.config.source.feed != Feed::HintOnly;
+        match self.commit_snapshot(run.snapshot, with_watch) {
+            Committed::Yes => self.after_commit(beside),
+            Committed::Older => {
+                // Evidence of a rewind, but not enough yet: another list, any state will do.
+                self.trouble(Condition::OlderThanCache);
+                self.unconstrained = true;
+                let (at, why) = self.retry_at(Retry::Backoff);
+                self.go_on_listing(beside, ListReason::Retry, at, why);
+            }
+            Committed::Frozen => {}
+        }
+    }
+
+    /// A complete state is in the cache.
+    pub(crate) fn after_commit(&mut self, beside: bool) {
+        self.dead_ends = 0;
+        if matches!(self.config.source.feed, Feed::FullState { .. }) {
+            self.well_since.get_or_insert(self.now);
+        }
+        self.calm();
+        if beside {
+            self.start_due();
+        } else {
+            self.follow();
+        }
+    }
+
+    fn unmodified(&mut self, run: &ListRun<K, V>) {
+        self.last_list = self.now;
+        self.after_commit(run.beside);
+    }
+
+    fn go_on_listing(
+        &mut self,
+        beside: bool,
+        reason: ListReason,
+        at: crate::Timestamp,
+        why: TimerReason,
+    ) {
+        if beside {
+            self.go_beside(reason, at, why);
+        } else {
+            self.go(self.relist(reason), at, why);
+        }
+    }
+
+    pub(crate) fn refuse_item(&mut self, run: ListRun<K, V>, refusal: Refusal) -> Step<K, V> {
+        match refusal {
+            Refusal::Bad(what) => self.refuse_list(run, what),
+            Refusal::Limit(limit) => {
+                self.list = Some(run);
+                self.freeze(limit);
+                None
+            }
+        }
+    }
+
+    /// What came is not the protocol: end the list, and start it again later.
+    fn refuse_list(&mut self, run: ListRun<K, V>, what: BadInput) -> Step<K, V> {
+        self.notices.push(Notice::BadInput {
+            attempt: run.attempt,
+            what,
+        });
+        self.cancel(run.attempt);
+        // Whoever sent *unchanged* for what is not held gets the next list's payloads in full.
+        self.full_payloads |= what == BadInput::NotHeld;
+        self.list_over(
+            run,
+            Condition::Failing(FailureClass::Malformed),
+            Retry::Backoff,
+        )
+    }
+
+    fn list_failed(&mut self, run: ListRun<K, V>, failure: Failure) -> Step<K, V> {
+        let class = failure.class;
+        self.withdraw(run.attempt);
+        self.record(run.attempt, failure);
+        // A replica that is still behind, or knows nothing of that revision: ask for any state,
+        // and let the rewind policy judge it.
+        self.unconstrained |=
+            matches!(class, FailureClass::Behind | FailureClass::Gone) && run.pages == 0;
+        self.list_over(run, Condition::Failing(class), retry_for(class))
+    }
+
+    pub(crate) fn list_timed_out(&mut self, run: ListRun<K, V>, reason: TimerReason) {
+        self.notices.push(Notice::TimedOut {
+            attempt: run.attempt,
+            reason,
+        });
+        self.cancel(run.attempt);
+        self.list_over(run, Condition::TimedOut(reason), Retry::Backoff);
+    }
+
+    /// The list is over without a result. Nothing of it was visible; nothing changes.
+    fn list_over(&mut self, run: ListRun<K, V>, condition: Condition, retry: Retry) -> Step<K, V> {
+        self.touched = None;
+        if run.beside && self.config.source.feed != Feed::HintOnly {
+            // The watch is as good as it was: verify later.
+            self.want_verify(
+                self.now
+                    .saturating_add(self.config.timing.verify_min_interval),
+            );
+            return None;
+        }
+        let reason = match run.snapshot.reason {
+            ListReason::Initial => ListReason::Initial,
+            ListReason::Gone
+            | ListReason::DeadEnd
+            | ListReason::NewEpoch
+            | ListReason::Retry
+            | ListReason::Poll
+            | ListReason::Hint
+            | ListReason::Verify
+            | ListReason::NoResume => ListReason::Retry,
+        };
+        self.trouble(condition);
+        let (at, why) = self.retry_at(retry);
+        self.go_on_listing(run.beside, reason, at, why);
+        None
+    }
+}

@@ -1,0 +1,88 @@
+//! The keys whose newest version was rejected.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::output::Rejection;
+
+/// Which keys are quarantined, and why. Bounded (P8): beyond the limit keys are only counted.
+#[derive(Clone, Debug)]
+pub(crate) struct Quarantine<K> {
+    keys: BTreeMap<K, Rejected>,
+    limit: usize,
+    /// Rejections beyond the limit since the last list began.
+    overflow: usize,
+    /// The number of the newest list: what a complete list does not reject again is released.
+    list: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Rejected {
+    error: Rejection,
+    list: u64,
+}
+
+impl<K: Ord + Clone> Quarantine<K> {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            keys: BTreeMap::new(),
+            limit,
+            overflow: 0,
+            list: 0,
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.overflow == 0
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.keys.len().saturating_add(self.overflow)
+    }
+
+    pub(crate) fn report(&self) -> Vec<(K, Rejection)> {
+        self.keys
+            .iter()
+            .map(|(key, rejected)| (key.clone(), rejected.error.clone()))
+            .collect()
+    }
+
+    pub(crate) fn reject(&mut self, key: K, error: Rejection) {
+        if self.keys.len() >= self.limit && !self.keys.contains_key(&key) {
+            self.overflow = self.overflow.saturating_add(1);
+            return;
+        }
+        self.keys.insert(
+            key,
+            Rejected {
+                error,
+                list: self.list,
+            },
+        );
+    }
+
+    /// A good version of the key came, or it was deleted. True if it was quarantined.
+    pub(crate) fn release(&mut self, key: &K) -> bool {
+        self.keys.remove(key).is_some()
+    }
+
+    pub(crate) fn begin_list(&mut self) {
+        self.list = self.list.saturating_add(1);
+        self.overflow = 0;
+    }
+
+    /// The list that began last is complete: releases what it did not reject again.
+    pub(crate) fn end_list(&mut self) -> Vec<K> {
+        let list = self.list;
+        let released: Vec<_> = self
+            .keys
+            .iter()
+            .filter(|(_, rejected)| rejected.list != list)
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in &released {
+            self.keys.remove(key);
+        }
+        released
+    }
+}

@@ -1,0 +1,128 @@
+//! The attempts in flight, and what each has seen so far.
+
+use alloc::boxed::Box;
+
+use crate::input::Attempt;
+use crate::output::{ListReason, TimerReason};
+use crate::time::Timestamp;
+use crate::token::{Epoch, Revision};
+
+use super::staging::Staging;
+
+/// What to start when a wait is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Intent {
+    /// A list.
+    List(ListReason),
+    /// A watch that streams the whole state first.
+    Stream(ListReason),
+    /// A watch from the last complete revision.
+    Watch,
+    /// A stream of hints.
+    Hints,
+}
+
+/// An attempt that waits to start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    pub(crate) until: Timestamp,
+    pub(crate) reason: TimerReason,
+    pub(crate) intent: Intent,
+}
+
+/// When to try again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Retry {
+    /// As soon as the pacer allows.
+    Now,
+    /// After a backoff.
+    Backoff,
+    /// After the long wait for what only a human can change.
+    Slow,
+}
+
+/// A full state that is being collected: from a list's pages or from an initial stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot<K, V> {
+    pub(crate) reason: ListReason,
+    pub(crate) staging: Staging<K, V>,
+    /// Items seen so far, unchanged ones too, and their bytes.
+    pub(crate) items: usize,
+    pub(crate) bytes: usize,
+    /// The epoch and revision of the first page.
+    pub(crate) header: Option<Header>,
+    /// A fuzzy list's newest revision: the state is consistent once the watch has passed it.
+    pub(crate) newest: Option<Revision>,
+    /// Something with an unknown key was rejected: deletes cannot be inferred.
+    pub(crate) unknown_rejected: bool,
+    /// Same key and version means same content. Off after an epoch change, a rewind, and for a
+    /// verify of the content: a restored source can have other content under the same version.
+    pub(crate) shortcuts: bool,
+    /// The source's history is not a continuation of ours.
+    pub(crate) rewound: bool,
+    /// The list is older than what we have; it only counts as evidence of a rewind.
+    pub(crate) older: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) epoch: Option<Epoch>,
+    pub(crate) revision: Option<Revision>,
+}
+
+/// A list in flight.
+#[derive(Clone, Debug)]
+pub(crate) struct ListRun<K, V> {
+    pub(crate) attempt: Attempt,
+    pub(crate) snapshot: Snapshot<K, V>,
+    /// It runs beside a watch (to verify, or because of a hint) and must not disturb it.
+    pub(crate) beside: bool,
+    pub(crate) at_least: Option<Revision>,
+    pub(crate) known: Option<Revision>,
+    pub(crate) started: Timestamp,
+    pub(crate) heard: Option<Timestamp>,
+    pub(crate) in_page: bool,
+    pub(crate) pages: u32,
+    pub(crate) token: Option<Box<str>>,
+}
+
+/// What a watch is for.
+#[derive(Clone, Debug)]
+pub(crate) enum WatchKind<K, V> {
+    /// Changes after the last complete revision.
+    Changes {
+        /// The transaction that is being received, where the source says where one ends.
+        batch: Option<(Revision, Staging<K, V>)>,
+    },
+    /// The whole state first.
+    Initial(Snapshot<K, V>),
+    /// Only hints.
+    Hints,
+}
+
+/// A watch in flight.
+#[derive(Clone, Debug)]
+pub(crate) struct WatchRun<K, V> {
+    pub(crate) attempt: Attempt,
+    pub(crate) kind: WatchKind<K, V>,
+    pub(crate) started: Timestamp,
+    pub(crate) opened: Option<Timestamp>,
+    pub(crate) heard: Timestamp,
+    /// The newest revision of an event in this very attempt.
+    pub(crate) seen: Option<Revision>,
+    /// An event, progress or heartbeat came.
+    pub(crate) delivered: bool,
+    /// There was a step beyond the point that it resumed from.
+    pub(crate) stepped: bool,
+}
+
+impl<K, V> WatchRun<K, V> {
+    /// Whether the same version stands for the same content.
+    pub(crate) fn trusts_versions(&self) -> bool {
+        match &self.kind {
+            WatchKind::Changes { .. } => true,
+            WatchKind::Initial(snapshot) => snapshot.shortcuts,
+            WatchKind::Hints => false,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What waits to become visible as a whole: a list before its last page, a batch before its end.
+
+use alloc::vec::Vec;
+
+use crate::key::Key;
+use crate::token::{Incarnation, Version, VersionRef};
+
+/// One change that is not visible yet.
+#[derive(Clone, Debug)]
+pub(crate) enum Staged<K, V> {
+    Upsert(StagedUpsert<K, V>),
+    Delete {
+        key: K,
+        version: Option<Version>,
+        last: Option<V>,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct StagedUpsert<K, V> {
+    pub(crate) key: K,
+    pub(crate) version: Version,
+    pub(crate) incarnation: Option<Incarnation>,
+    pub(crate) value: V,
+    pub(crate) size: usize,
+}
+
+/// Changes in the order in which they came, and how many bytes they stand for (P8).
+#[derive(Clone, Debug)]
+pub(crate) struct Staging<K, V> {
+    pub(crate) changes: Vec<Staged<K, V>>,
+    pub(crate) bytes: usize,
+}
+
+impl<K: Key, V> Staging<K, V> {
+    pub(crate) fn new() -> Self {
+        Self {
+            changes: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    pub(crate) fn upsert(
+        &mut self,
+        key: &K::Borrowed,
+        version: VersionRef<'_>,
+        incarnation: Option<Incarnation>,
+        value: V,
+        size: usize,
+    ) {
+        self.charge(size);
+        let (key, version) = (K::own(key), version.to_version());
+        self.changes.push(Staged::Upsert(StagedUpsert {
+            key,
+            version,
+            incarnation,
+            value,
+            size,
+        }));
+    }
+
+    pub(crate) fn delete(
+        &mut self,
+        key: &K::Borrowed,
+        version: Option<VersionRef<'_>>,
+        last: Option<V>,
+        size: usize,
+    ) {
+        self.charge(size);
+        let version = version.map(VersionRef::to_version);
+        self.changes.push(Staged::Delete {
+            key: K::own(key),
+            version,
+            last,
+        });
+    }
+
+    fn charge(&mut self, size: usize) {
+        let node = size_of::<Staged<K, V>>();
+        self.bytes = self.bytes.saturating_add(size).saturating_add(node);
+    }
+}

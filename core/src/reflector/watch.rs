@@ -1,0 +1,407 @@
+//! What a watch brings: events, batches, progress, and the end of an initial stream.
+
+use core::hash::BuildHasher;
+
+use crate::config::RevisionOrder;
+use crate::digest::Digest;
+use crate::informer::Informer;
+use crate::input::{Body, Change, Event, Input};
+use crate::key::Key;
+use crate::output::{BadInput, ListReason, Notice, TimerReason};
+use crate::token::{Epoch, Revision};
+
+use super::apply::{Refusal, undecodable};
+use super::commit::{Committed, Verdict};
+use super::run::{Header, Snapshot, WatchKind, WatchRun};
+use super::staging::Staging;
+use super::{check_revision, is_before};
+
+/// What an input makes of a watch.
+pub(super) type Step<K, V> = Option<WatchRun<K, V>>;
+
+impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
+    /// Takes one input of the watch in flight. `None`: the watch is over.
+    pub(crate) fn on_watch(
+        &mut self,
+        mut run: WatchRun<K, V>,
+        input: Input<'_, K, V>,
+    ) -> Step<K, V> {
+        run.heard = self.now;
+        match input {
+            Input::Opened { epoch } => return self.opened(run, epoch),
+            Input::Closed => return self.watch_closed(run),
+            Input::Failed(failure) => return self.watch_failed(run, failure),
+            Input::Heartbeat => self.delivered(&mut run),
+            Input::Hint => {
+                self.delivered(&mut run);
+                if matches!(run.kind, WatchKind::Hints) {
+                    self.hinted(ListReason::Hint);
+                } else {
+                    self.want_verify_after_loss();
+                }
+            }
+            Input::Undecodable { error, .. } => self.unknown_event(&mut run, error),
+            Input::Event(event) => return self.event(run, event),
+            Input::BatchEnd { revision } => return self.batch_end(run, revision),
+            Input::Progress { revision, digest } => return self.progress(run, revision, digest),
+            Input::InitialEnd { revision } => return self.initial_end(run, revision),
+            Input::Page { .. } | Input::Item(_) | Input::PageEnd { .. } | Input::Unmodified => {
+                return self.refuse_watch(run, BadInput::OutOfPlace);
+            }
+        }
+        Some(run)
+    }
+
+    fn opened(&mut self, mut run: WatchRun<K, V>, epoch: Option<Epoch>) -> Step<K, V> {
+        run.opened.get_or_insert(self.now);
+        if let WatchKind::Initial(snapshot) = &mut run.kind {
+            match self.judge_epoch(snapshot, epoch.as_ref()) {
+                Verdict::Take | Verdict::Older => {}
+                Verdict::Bad(what) => return self.refuse_watch(run, what),
+                Verdict::EpochRefused => return self.epoch_refused(run),
+            }
+            snapshot.header = Some(Header {
+                epoch,
+                revision: None,
+            });
+            return Some(run);
+        }
+        if epoch
+            .as_ref()
+            .is_some_and(|epoch| epoch.as_str().len() > self.config.limits.token_bytes)
+        {
+            return self.refuse_watch(run, BadInput::TokenTooLong);
+        }
+        if !self.position.continues(epoch.as_ref()) {
+            return self.new_epoch(run, epoch);
+        }
+        if self.position.epoch.is_none() {
+            self.position.epoch = epoch;
+        }
+        self.well_since.get_or_insert(self.now);
+        self.calm();
+        if matches!(run.kind, WatchKind::Hints) {
+            // What changed before the hints began to flow.
+            self.hinted(ListReason::Hint);
+        }
+        Some(run)
+    }
+
+    /// Something came: the watch is alive.
+    fn delivered(&mut self, run: &mut WatchRun<K, V>) {
+        run.opened.get_or_insert(self.now);
+        run.delivered = true;
+        self.well_since.get_or_insert(self.now);
+        if !matches!(run.kind, WatchKind::Initial(_)) {
+            self.gone_in_a_row = 0;
+        }
+    }
+
+    /// The watch brought something beyond the point that it resumed from.
+    fn stepped(&mut self, run: &mut WatchRun<K, V>) {
+        self.delivered(run);
+        run.stepped = true;
+        self.dead_ends = 0;
+        self.rewind.clear();
+    }
+
+    /// A hint schedules a list; many hints schedule one.
+    fn hinted(&mut self, reason: ListReason) {
+        if self.side.is_none() {
+            self.go_beside(reason, self.now, TimerReason::Paced);
+        }
+    }
+
+    /// An event whose key is not known is lost: nobody can say which object is out of date.
+    fn unknown_event(&mut self, run: &mut WatchRun<K, V>, error: &str) {
+        self.delivered(run);
+        self.reject_unknown(error);
+        if let WatchKind::Initial(snapshot) = &mut run.kind {
+            snapshot.unknown_rejected = true;
+        } else {
+            self.degraded = true;
+            self.want_verify_after_loss();
+        }
+    }
+
+    fn event(&mut self, mut run: WatchRun<K, V>, event: Event<'_, K, V>) -> Step<K, V> {
+        self.delivered(&mut run);
+        match &mut run.kind {
+            WatchKind::Hints => self.refuse_watch(run, BadInput::OutOfPlace),
+            WatchKind::Initial(snapshot) => match self.collect_event(snapshot, event.change) {
+                Ok(()) => Some(run),
+                Err(Refusal::Bad(what)) => self.refuse_watch(run, what),
+                Err(Refusal::Limit(limit)) => {
+                    self.watch = Some(run);
+                    self.freeze(limit);
+                    None
+                }
+            },
+            WatchKind::Changes { .. } => {
+                let (order, limit) = (self.config.source.order, self.config.limits.token_bytes);
+                let checked =
+                    check_revision(event.revision.as_ref(), order, limit).and_then(|()| {
+                        check_revision(event.previous.as_ref(), RevisionOrder::Opaque, limit)
+                    });
+                match checked {
+                    Ok(()) => self.change(run, event),
+                    Err(what) => self.refuse_watch(run, what),
+                }
+            }
+        }
+    }
+
+    /// An object of an initial stream. A delete in it takes back what the stream brought before.
+    fn collect_event(
+        &mut self,
+        snapshot: &mut Snapshot<K, V>,
+        change: Change<'_, K, V>,
+    ) -> Result<(), Refusal> {
+        match change {
+            Change::Upsert(item) => self.collect(snapshot, item),
+            Change::Delete(removal) => {
+                snapshot
+                    .staging
+                    .delete(removal.key, removal.version, removal.last, removal.size);
+                if snapshot.staging.bytes > self.config.limits.staged_bytes {
+                    return Err(Refusal::Limit(crate::LimitKind::StagedBytes));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn change(&mut self, mut run: WatchRun<K, V>, event: Event<'_, K, V>) -> Step<K, V> {
+        let Event {
+            change,
+            revision,
+            previous,
+        } = event;
+        let ordered = self.position.ordered;
+        if let (true, Some(revision)) = (ordered, &revision) {
+            if self
+                .position
+                .complete
+                .as_ref()
+                .is_some_and(|complete| !is_before(complete, revision))
+            {
+                // Already complete here: a duplicate. Nothing to do, and nothing lost.
+                return Some(run);
+            }
+            if run
+                .seen
+                .as_ref()
+                .is_some_and(|seen| is_before(revision, seen))
+            {
+                return self.refuse_watch(run, BadInput::RevisionWentBack);
+            }
+        }
+        let new_transaction = revision.is_some() && run.seen != revision;
+        if new_transaction {
+            if let WatchKind::Changes { batch: Some(_) } = run.kind {
+                // The batch before it was never closed: its end is lost, and perhaps more (P5).
+                return self.refuse_watch(run, BadInput::WrongBatchEnd);
+            }
+            if let Some(expected) = previous
+                && let Some(have) = self.missed(&run, &expected)
+            {
+                self.notices.push(Notice::Gap { have, expected });
+                return self.lost(run);
+            }
+            if !self.config.source.batch_ends
+                && let Some(closed) = run.seen.take()
+            {
+                // A higher revision in the same attempt: the one before it is complete.
+                self.position.complete_at(closed);
+                self.stepped(&mut run);
+            }
+            run.seen.clone_from(&revision);
+        }
+        self.stage(run, change, revision)
+    }
+
+    /// Whether a transaction's predecessor has not been seen; our last revision if so.
+    fn missed(&self, run: &WatchRun<K, V>, expected: &Revision) -> Option<Revision> {
+        if !self.config.source.predecessors {
+            return None;
+        }
+        let have = match (&run.seen, &self.position.complete) {
+            (Some(seen), _) if !self.config.source.batch_ends => seen,
+            (_, Some(complete)) => complete,
+            (_, None) => return None,
+        };
+        let missed = if self.position.ordered {
+            is_before(have, expected)
+        } else {
+            have != expected
+        };
+        missed.then(|| have.clone())
+    }
+
+    /// Puts a change where it waits for the end of its transaction, or applies it at once where
+    /// the source does not say where that is.
+    fn stage(
+        &mut self,
+        mut run: WatchRun<K, V>,
+        change: Change<'_, K, V>,
+        revision: Option<Revision>,
+    ) -> Step<K, V> {
+        let mut staging = Staging::new();
+        let (batched, batch) = match (&mut run.kind, &revision) {
+            (WatchKind::Changes { batch }, Some(revision)) if self.config.source.batch_ends => (
+                true,
+                &mut batch
+                    .get_or_insert_with(|| (revision.clone(), Staging::new()))
+                    .1,
+            ),
+            _ => (false, &mut staging),
+        };
+        match change {
+            Change::Upsert(item) => {
+                if self.admits(item.key, item.version) {
+                    match item.body {
+                        Body::Undecodable(words) => {
+                            self.reject(item.key, item.version, undecodable(words))
+                        }
+                        // `holds` said so, and nothing came in between: there is nothing to do.
+                        Body::Unchanged => {}
+                        Body::Value(value) => {
+                            batch.upsert(
+                                item.key,
+                                item.version,
+                                item.incarnation,
+                                value,
+                                item.size,
+                            );
+                        }
+                    }
+                }
+            }
+            Change::Delete(removal) => {
+                batch.delete(removal.key, removal.version, removal.last, removal.size)
+            }
+        }
+        if batch.bytes > self.config.limits.staged_bytes {
+            self.watch = Some(run);
+            self.freeze(crate::LimitKind::StagedBytes);
+            return None;
+        }
+        if batched {
+            return Some(run);
+        }
+        if let Some(limit) = self.over_limit(&staging.changes) {
+            self.watch = Some(run);
+            self.freeze(limit);
+            return None;
+        }
+        self.apply_events(staging.changes, revision.as_ref());
+        if let Some(revision) = revision {
+            self.position.saw(revision);
+        }
+        self.publish();
+        Some(run)
+    }
+
+    fn batch_end(&mut self, mut run: WatchRun<K, V>, revision: Revision) -> Step<K, V> {
+        let WatchKind::Changes { batch } = &mut run.kind else {
+            return self.refuse_watch(run, BadInput::OutOfPlace);
+        };
+        let Some((open, staging)) = batch.take() else {
+            // Nothing of that transaction was for us, or it was a duplicate: it is progress.
+            return self.progress(run, revision, None);
+        };
+        if open != revision {
+            return self.refuse_watch(run, BadInput::WrongBatchEnd);
+        }
+        if let Some(limit) = self.over_limit(&staging.changes) {
+            self.watch = Some(run);
+            self.freeze(limit);
+            return None;
+        }
+        self.apply_events(staging.changes, Some(&revision));
+        self.position.complete_at(revision);
+        self.stepped(&mut run);
+        self.publish();
+        Some(run)
+    }
+
+    fn progress(
+        &mut self,
+        mut run: WatchRun<K, V>,
+        revision: Revision,
+        digest: Option<Digest>,
+    ) -> Step<K, V> {
+        let limit = self.config.limits.token_bytes;
+        if let Err(what) = check_revision(Some(&revision), self.config.source.order, limit) {
+            return self.refuse_watch(run, what);
+        }
+        self.delivered(&mut run);
+        match &run.kind {
+            WatchKind::Changes { batch: None } => {}
+            // A batch that was never closed: the revision does not advance past it (P5).
+            WatchKind::Changes { batch: Some(_) } => {
+                return self.refuse_watch(run, BadInput::WrongBatchEnd);
+            }
+            WatchKind::Initial(_) | WatchKind::Hints => return Some(run),
+        }
+        let newest = [run.seen.as_ref(), self.position.complete.as_ref()];
+        if self.position.ordered
+            && newest
+                .iter()
+                .flatten()
+                .any(|newest| is_before(&revision, newest))
+        {
+            // Progress that goes backwards says nothing.
+            return Some(run);
+        }
+        if let Some(digest) = digest
+            && self.is_comparable()
+            && self.cache.digest().is_some_and(|ours| ours != digest)
+        {
+            self.notices.push(Notice::DigestMismatch { revision });
+            return self.diverged(run);
+        }
+        let step = self.position.complete.as_ref() != Some(&revision);
+        if step || !self.position.is_whole() {
+            self.position.complete_at(revision);
+            self.publish();
+        }
+        if step {
+            self.stepped(&mut run);
+        }
+        Some(run)
+    }
+
+    /// Whether the cache should be what the source has: nothing rejected, nothing fuzzy.
+    fn is_comparable(&self) -> bool {
+        self.quarantine.is_empty() && !self.degraded && self.position.fuzzy_until.is_none()
+    }
+
+    fn initial_end(&mut self, mut run: WatchRun<K, V>, revision: Option<Revision>) -> Step<K, V> {
+        let WatchKind::Initial(snapshot) =
+            core::mem::replace(&mut run.kind, WatchKind::Changes { batch: None })
+        else {
+            return self.refuse_watch(run, BadInput::OutOfPlace);
+        };
+        let mut snapshot = snapshot;
+        let epoch = snapshot.header.take().and_then(|header| header.epoch);
+        let floor = self.position.seen.clone();
+        match self.judge_revision(&mut snapshot, Header { epoch, revision }, floor) {
+            Verdict::Take => {}
+            Verdict::Bad(what) => return self.refuse_watch(run, what),
+            Verdict::EpochRefused | Verdict::Older => return self.older_stream(run),
+        }
+        match self.commit_snapshot(snapshot, false) {
+            Committed::Yes => {}
+            Committed::Older => return self.older_stream(run),
+            Committed::Frozen => {
+                self.cancel(run.attempt);
+                return None;
+            }
+        }
+        self.delivered(&mut run);
+        self.dead_ends = 0;
+        self.calm();
+        Some(run)
+    }
+}
