@@ -1,0 +1,51 @@
+//! The server side of the Reflet protocol: publish a collection, and let informers follow it.
+//!
+//! A [`Collection`] holds objects (a key and a JSON value) and numbers every transaction with a
+//! revision. [`Publish`] turns collections into an [`axum::Router`] that lists them page by page
+//! at one revision and streams every later transaction, as JSON lines or by long polling. What
+//! goes over the wire is written down in `PROTOCOL.md` beside this crate's manifest, for whoever
+//! writes the other end in another language.
+//!
+//! ```
+//! use reflet_tokio::serve::{Collection, CollectionOptions, Precondition, Publish, to_raw_value};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let routes = Collection::new("routes", CollectionOptions::default())?;
+//! let written = routes.put("hello", to_raw_value("world")?, Precondition::Absent)?;
+//! assert_eq!(written.version, 1);
+//!
+//! // Anybody may list and watch; `writable(true)` would also let them write.
+//! let router: axum::Router = Publish::new().collection(&routes).router();
+//! # drop(router);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! This module never spawns a task or a thread, never opens a socket and never reads a clock other
+//! than tokio's: the server around it decides all that.
+
+mod body;
+mod collection;
+mod digest;
+mod error;
+mod export;
+mod history;
+mod json;
+mod object;
+mod options;
+mod page;
+mod query;
+mod reply;
+mod router;
+mod state;
+mod watch;
+mod write;
+
+pub use collection::{Collection, Committed, Written};
+pub use digest::object_digest;
+pub use error::{JournalError, KeyProblem, OpenError, RestoreError, WriteError};
+pub use export::{Commit, CommitKind, Continuity, EXPORT_FORMAT, Export, Journal};
+pub use object::{Change, Object, Precondition, Step};
+pub use options::CollectionOptions;
+pub use router::Publish;
+pub use serde_json::value::{RawValue, to_raw_value};
