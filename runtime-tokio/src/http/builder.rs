@@ -1,0 +1,297 @@
+//! How an [`HttpSource`] is put together, and what can be wrong with that.
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::time::Duration;
+use std::sync::Mutex;
+
+use http::header::{
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName,
+    HeaderValue, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use serde::de::DeserializeOwned;
+
+use super::connect::{Connect, Dial, Target, TcpConnector};
+use super::path::encode;
+use super::request::Client;
+use super::tls::{Roots, Tls};
+use super::{HttpSource, Transport};
+
+/// The least that hyper reads a head into.
+const LEAST_HEADER_BYTES: usize = 8 << 10;
+
+/// What one answer may cost in memory. Beyond a limit the attempt fails, or the line is skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// The most bytes of a page, or of the answer to a poll. Default: 64 MiB.
+    pub page_bytes: usize,
+    /// The most bytes of a line of a watch. A longer one is skipped and reported; one of more than
+    /// eight times as many bytes ends the attempt. Default: 8 MiB.
+    pub line_bytes: usize,
+    /// The most bytes of an answer's head; at least 8 KiB. Default: 64 KiB.
+    pub header_bytes: usize,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            page_bytes: 64 << 20,
+            line_bytes: 8 << 20,
+            header_bytes: 64 << 10,
+        }
+    }
+}
+
+/// Why a source cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The base URL is not `http://host[:port][/prefix]` or `https://…`, in these words.
+    InvalidUrl(String),
+    /// The base URL carries a user name or a password. They would show up in logs: send them as a
+    /// sensitive header.
+    Credentials,
+    /// A collection's name is empty, `.` or `..`.
+    InvalidCollection(String),
+    /// This header belongs to the connection or to the protocol.
+    ReservedHeader(HeaderName),
+    /// A root certificate could not be read, in these words.
+    InvalidRoot(String),
+    /// No root certificate was found, so that no server could be trusted; the platform's words.
+    NoRoots(Option<String>),
+    /// TLS could not be set up, in these words.
+    Tls(String),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidUrl(words) => write!(f, "the base URL: {words}"),
+            Self::Credentials => f.write_str("the base URL must not carry credentials"),
+            Self::InvalidCollection(name) => write!(f, "{name:?} cannot be a collection's name"),
+            Self::ReservedHeader(name) => write!(f, "the header {name} cannot be set"),
+            Self::InvalidRoot(words) => write!(f, "a root certificate cannot be read: {words}"),
+            Self::NoRoots(None) => f.write_str("there is no root certificate"),
+            Self::NoRoots(Some(words)) => write!(f, "there is no root certificate: {words}"),
+            Self::Tls(words) => write!(f, "TLS: {words}"),
+        }
+    }
+}
+
+impl core::error::Error for BuildError {}
+
+/// Puts an [`HttpSource`] together; see [`HttpSource::builder`].
+pub struct HttpSourceBuilder<T> {
+    url: String,
+    collection: String,
+    transport: Transport,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    dial: Box<dyn Dial>,
+    roots: Roots,
+    limits: HttpLimits,
+    connect_timeout: Duration,
+    heartbeat: Duration,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned + Send + Sync + 'static> HttpSourceBuilder<T> {
+    pub(super) fn new(url: &str, collection: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            collection: collection.to_owned(),
+            transport: Transport::default(),
+            headers: Vec::new(),
+            dial: Box::new(TcpConnector),
+            roots: Roots::default(),
+            limits: HttpLimits::default(),
+            connect_timeout: Duration::from_secs(5),
+            heartbeat: Duration::from_secs(10),
+            value: PhantomData,
+        }
+    }
+
+    /// How the collection is watched. Default: [`Transport::JsonLines`].
+    #[must_use]
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.transport = transport;
+        self
+    }
+
+    /// A header that is sent with every request. Mark a secret by
+    /// [`HeaderValue::set_sensitive`]: it is never shown. `Authorization`, `Proxy-Authorization`
+    /// and `Cookie` are marked in any case.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, mut value: HeaderValue) -> Self {
+        if [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE].contains(&name) {
+            value.set_sensitive(true);
+        }
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Opens the byte streams. Default: [`TcpConnector`]. TLS is spoken over them for `https`.
+    #[must_use]
+    pub fn connector(mut self, connector: impl Connect) -> Self {
+        self.dial = Box::new(connector);
+        self
+    }
+
+    /// Trusts these certificate authorities too: one or more certificates as PEM.
+    #[must_use]
+    pub fn root_pem(mut self, pem: &[u8]) -> Self {
+        self.roots.pem.push(pem.to_vec());
+        self
+    }
+
+    /// Trusts only what [`root_pem`](Self::root_pem) adds, not the platform's authorities.
+    #[must_use]
+    pub fn without_platform_roots(mut self) -> Self {
+        self.roots.platform = false;
+        self
+    }
+
+    /// What one answer may cost in memory.
+    #[must_use]
+    pub fn limits(mut self, limits: HttpLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The longest time to open a connection, TLS included. Default: 5 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, wait: Duration) -> Self {
+        self.connect_timeout = wait;
+        self
+    }
+
+    /// The longest quiet of the server's JSON lines. Default: 10 s, as the server's.
+    #[must_use]
+    pub fn heartbeat(mut self, interval: Duration) -> Self {
+        self.heartbeat = interval;
+        self
+    }
+
+    /// The source. Reads the platform's root certificates, for `https`; opens no connection.
+    ///
+    /// # Errors
+    /// What is wrong with the URL, the name, a header or a root certificate.
+    pub fn build(self) -> Result<HttpSource<T>, BuildError> {
+        let base = Base::parse(&self.url)?;
+        if ["", ".", ".."].contains(&self.collection.as_str()) {
+            return Err(BuildError::InvalidCollection(self.collection));
+        }
+        let path = format!("{}/v1/{}", base.prefix, encode(&self.collection));
+        let tls = base
+            .target
+            .https
+            .then(|| Tls::new(&base.target, &self.roots));
+        let client = Client {
+            tls: tls.transpose()?,
+            target: base.target,
+            authority: base.authority,
+            headers: checked(self.headers)?,
+            dial: self.dial,
+            connect_timeout: self.connect_timeout,
+            max_header_bytes: self.limits.header_bytes.max(LEAST_HEADER_BYTES),
+            kept: Mutex::new(None),
+        };
+        Ok(HttpSource {
+            client,
+            path,
+            transport: self.transport,
+            limits: self.limits,
+            heartbeat: self.heartbeat,
+            value: self.value,
+        })
+    }
+}
+
+impl<T> fmt::Debug for HttpSourceBuilder<T> {
+    /// Without the URL, which has not been checked for credentials yet.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpSourceBuilder")
+            .field("collection", &self.collection)
+            .field("transport", &self.transport)
+            .field("headers", &self.headers)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+fn checked(headers: Vec<(HeaderName, HeaderValue)>) -> Result<HeaderMap, BuildError> {
+    let reserved = [
+        ACCEPT,
+        CONNECTION,
+        CONTENT_LENGTH,
+        HOST,
+        TE,
+        TRAILER,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ];
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        if reserved.contains(&name) {
+            return Err(BuildError::ReservedHeader(name));
+        }
+        map.append(name, value);
+    }
+    Ok(map)
+}
+
+/// The parts of a base URL.
+struct Base {
+    target: Target,
+    authority: HeaderValue,
+    /// Empty, or a path that starts with a slash and does not end with one.
+    prefix: String,
+}
+
+impl Base {
+    fn parse(url: &str) -> Result<Self, BuildError> {
+        let invalid = |words: &str| BuildError::InvalidUrl(words.to_owned());
+        // `Uri` drops a fragment without a word.
+        if url.contains('#') {
+            return Err(invalid("it has a fragment"));
+        }
+        let uri: Uri = url.parse().map_err(|_| invalid("it cannot be read"))?;
+        let https = match uri.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTP => false,
+            Some(scheme) if *scheme == Scheme::HTTPS => true,
+            _ => return Err(invalid("it is neither http:// nor https://")),
+        };
+        let authority = uri.authority().ok_or_else(|| invalid("it has no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(BuildError::Credentials);
+        }
+        let (host, port) =
+            host_and_port(authority, https).ok_or_else(|| invalid("it has no host"))?;
+        if uri.query().is_some() {
+            return Err(invalid("it has a query"));
+        }
+        let prefix = uri.path_and_query().map_or("", PathAndQuery::path);
+        Ok(Self {
+            target: Target { host, port, https },
+            authority: HeaderValue::from_str(authority.as_str())
+                .map_err(|_| invalid("its host cannot be sent"))?,
+            prefix: prefix.trim_end_matches('/').to_owned(),
+        })
+    }
+}
+
+/// The host without IPv6's brackets, and the port; `None` where one of them is nonsense.
+fn host_and_port(authority: &Authority, https: bool) -> Option<(String, u16)> {
+    let host = authority.host();
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let default = if https { 443 } else { 80 };
+    let after = authority.as_str().get(host.len()..)?;
+    let port = match after.strip_prefix(':') {
+        None => default,
+        Some(port) => port.parse().ok().filter(|port| *port != 0)?,
+    };
+    let host = bare.unwrap_or(host);
+    (!host.is_empty()).then(|| (host.to_owned(), port))
+}

@@ -1,0 +1,162 @@
+//! The HTTP source: lists and watches a collection that a server publishes by Reflet's own
+//! protocol.
+//!
+//! A list is fetched page by page, a watch is a stream of JSON lines or a series of long polls.
+//! Only the envelope of an object is parsed here; its payload is decoded when the cache does not
+//! hold that version yet. One bad object never costs the others.
+//!
+//! Nothing is spawned and no thread is used: dropping an attempt's future closes its socket, and
+//! all of it runs over any byte stream that a [`Connect`] opens. Redirects are not followed, and
+//! certificates are always checked.
+//!
+//! ```
+//! use reflet_tokio::http::{HttpSource, Transport};
+//! # #[derive(serde::Deserialize)] struct Route { backend: String }
+//!
+//! let source = HttpSource::<Route>::builder("http://10.0.0.7:8080", "routes")
+//!     .transport(Transport::JsonLines)
+//!     .build()?;
+//! # let _ = source;
+//! # Ok::<(), reflet_tokio::http::BuildError>(())
+//! ```
+
+mod builder;
+mod connect;
+mod envelope;
+mod events;
+mod failure;
+mod lines;
+mod list;
+mod path;
+mod poll;
+mod request;
+mod tls;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::marker::PhantomData;
+use core::time::Duration;
+
+use reflet_core::{Class, Failure, FailureClass, Feed, RevisionOrder, SourceProfile, WatchFrom};
+use serde::de::DeserializeOwned;
+
+pub use self::builder::{BuildError, HttpLimits, HttpSourceBuilder};
+pub use self::connect::{Connect, Target, TcpConnector};
+pub use self::poll::PollTiming;
+pub use ::http::{HeaderName, HeaderValue};
+
+use self::request::Client;
+use crate::source::{ListRequest, Sink, Source, WatchRequest};
+
+/// How a collection is watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// One response that goes on for ever, a line per event.
+    #[default]
+    JsonLines,
+    /// Requests that the server holds back until something happens, for networks that do not let
+    /// an endless response through.
+    LongPoll(PollTiming),
+}
+
+/// A collection published over HTTP, whose objects are `T`s in JSON.
+pub struct HttpSource<T> {
+    client: Client,
+    /// The collection's path.
+    path: String,
+    transport: Transport,
+    limits: HttpLimits,
+    heartbeat: Duration,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned + Send + Sync + 'static> HttpSource<T> {
+    /// A source for `collection` below `url`, which is `http://host[:port][/prefix]` or
+    /// `https://…`.
+    #[must_use]
+    pub fn builder(url: &str, collection: &str) -> HttpSourceBuilder<T> {
+        HttpSourceBuilder::new(url, collection)
+    }
+}
+
+impl<T: DeserializeOwned + Send + Sync + 'static> Source for HttpSource<T> {
+    type Value = Arc<T>;
+
+    fn profile(&self) -> SourceProfile {
+        let heartbeat = match self.transport {
+            Transport::JsonLines => self.heartbeat,
+            Transport::LongPoll(timing) => timing
+                .wait
+                .saturating_add(timing.idle_interval.max(timing.busy_interval)),
+        };
+        SourceProfile {
+            feed: Feed::ListWatch,
+            class: Class::Pinned,
+            order: RevisionOrder::Ordered,
+            batch_ends: true,
+            predecessors: true,
+            digests: true,
+            versions_ordered: true,
+            commit_revisions: true,
+            heartbeat: Some(heartbeat),
+            ..SourceProfile::default()
+        }
+    }
+
+    async fn list(
+        &self,
+        request: ListRequest,
+        sink: &mut Sink<Self::Value>,
+    ) -> Result<(), Failure> {
+        let limit = self.limits.page_bytes;
+        let decoder = &envelope::decode::<T>;
+        list::page(&self.client, &self.path, &request, limit, decoder, sink).await
+    }
+
+    async fn watch(
+        &self,
+        request: WatchRequest,
+        sink: &mut Sink<Self::Value>,
+    ) -> Result<(), Failure> {
+        let WatchRequest { from, epoch } = request;
+        let from = match from {
+            WatchFrom::Revision(revision) => revision,
+            WatchFrom::Initial { .. } | WatchFrom::Now => {
+                return Err(Failure::new(
+                    FailureClass::Unsupported,
+                    "a watch of this protocol starts at a revision",
+                ));
+            }
+        };
+        let (client, path, epoch) = (&self.client, &self.path, epoch.as_ref());
+        let decoder = &envelope::decode::<T>;
+        match self.transport {
+            Transport::JsonLines => {
+                let limit = self.limits.line_bytes;
+                watch::follow(client, path, &from, epoch, limit, decoder, sink).await
+            }
+            Transport::LongPoll(timing) => {
+                let limit = self.limits.page_bytes;
+                let start = (&from, epoch);
+                poll::follow(client, path, start, timing, limit, decoder, sink).await
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for HttpSource<T> {
+    /// Header values that are marked sensitive are not shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpSource")
+            .field("target", &self.client.target)
+            .field("path", &self.path)
+            .field("transport", &self.transport)
+            .field("headers", &self.client.headers)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,341 @@
+//! One request and its answer over HTTP/1.1.
+//!
+//! No task is spawned: whoever waits for an answer also drives its connection, so dropping that
+//! future closes the socket. One idle connection is kept for the next page or poll.
+
+use core::future::{Future, poll_fn};
+use core::pin::{Pin, pin};
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HOST};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http_body_util::Empty;
+use hyper::body::{Body as _, Incoming};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use reflet_core::{Epoch, Failure, FailureClass, Revision};
+use tokio::time::{Instant, timeout};
+
+use super::connect::{BoxStream, Dial, Target};
+use super::failure::{self, Asked, malformed, retryable, transport, with_sources};
+use super::tls::Tls;
+
+const REVISION: HeaderName = HeaderName::from_static("x-reflet-revision");
+const EPOCH: HeaderName = HeaderName::from_static("x-reflet-epoch");
+
+/// How much is taken from a connection before it is handed over.
+const READ_BYTES: usize = 64 << 10;
+/// How much of a refusal is read for its words, and for how long they are waited for: the status
+/// alone already says what to do.
+const REFUSAL_BYTES: usize = 8 << 10;
+const REFUSAL_WAIT: Duration = Duration::from_secs(2);
+/// Servers and the networks between drop idle connections, some without a word.
+const IDLE_LIMIT: Duration = Duration::from_secs(20);
+
+/// Sends requests to one server.
+pub(super) struct Client {
+    pub(super) target: Target,
+    pub(super) authority: HeaderValue,
+    pub(super) headers: HeaderMap,
+    pub(super) dial: Box<dyn Dial>,
+    pub(super) tls: Option<Tls>,
+    pub(super) connect_timeout: Duration,
+    pub(super) max_header_bytes: usize,
+    pub(super) kept: Mutex<Option<(Connection, Instant)>>,
+}
+
+impl Client {
+    /// Sends a GET and waits for the head of the answer. A kept connection that turns out to be
+    /// closed is replaced by a new one, once.
+    pub(super) async fn get(
+        &self,
+        path: &str,
+        accept: &'static str,
+    ) -> Result<Answer<'_>, Failure> {
+        if let Some(mut kept) = self.take_kept() {
+            match kept.send(self.request(path, accept)?).await {
+                Ok(response) => return Ok(self.answer(response, kept)),
+                Err(error) if failure::is_malformed(&error) => {
+                    return Err(transport("the answer is not HTTP", &error));
+                }
+                Err(_) => {}
+            }
+        }
+        let mut connection = self.connect().await?;
+        let response = connection.send(self.request(path, accept)?).await;
+        let response = response.map_err(|error| transport("no answer", &error))?;
+        Ok(self.answer(response, connection))
+    }
+
+    fn answer(&self, response: Response<Incoming>, connection: Connection) -> Answer<'_> {
+        let (head, body) = response.into_parts();
+        Answer {
+            client: self,
+            status: head.status,
+            headers: head.headers,
+            body,
+            connection,
+            end: None,
+        }
+    }
+
+    fn request(&self, path: &str, accept: &'static str) -> Result<Request<Empty<Bytes>>, Failure> {
+        let mut request = Request::get(path)
+            .body(Empty::new())
+            .map_err(|error| Failure::new(FailureClass::Unexpected, error.to_string()))?;
+        let headers = request.headers_mut();
+        headers.insert(HOST, self.authority.clone());
+        headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        for (name, value) in &self.headers {
+            headers.append(name, value.clone());
+        }
+        Ok(request)
+    }
+
+    async fn connect(&self) -> Result<Connection, Failure> {
+        let Target { host, port, .. } = &self.target;
+        let opened = timeout(self.connect_timeout, self.open()).await;
+        let stream = match opened {
+            Ok(Ok(stream)) => stream,
+            Ok(Err((what, error))) => {
+                let words = with_sources(&error);
+                return Err(retryable(&format!("{what} {host}:{port}: {words}")));
+            }
+            Err(_) => {
+                let wait = self.connect_timeout;
+                return Err(retryable(&format!(
+                    "connecting to {host}:{port}: nothing within {wait:?}"
+                )));
+            }
+        };
+        let (sender, driver) = http1::Builder::new()
+            .max_buf_size(self.max_header_bytes)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| transport("no connection", &error))?;
+        Ok(Connection {
+            sender,
+            driver,
+            over: false,
+        })
+    }
+
+    async fn open(&self) -> Result<BoxStream, (&'static str, std::io::Error)> {
+        let stream = self.dial.dial(&self.target).await;
+        let stream = stream.map_err(|error| ("connecting to", error))?;
+        match &self.tls {
+            None => Ok(stream),
+            Some(tls) => {
+                let secured = tls.handshake(stream).await;
+                secured.map_err(|error| ("TLS with", error))
+            }
+        }
+    }
+
+    fn take_kept(&self) -> Option<Connection> {
+        let kept = self
+            .kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        kept.and_then(|(connection, since)| (since.elapsed() < IDLE_LIMIT).then_some(connection))
+    }
+
+    fn keep(&self, connection: Connection) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = Some((connection, Instant::now()));
+    }
+}
+
+/// A connection and what drives it.
+pub(super) struct Connection {
+    sender: http1::SendRequest<Empty<Bytes>>,
+    driver: http1::Connection<TokioIo<BoxStream>, Empty<Bytes>>,
+    /// The driver has ended: it must not be polled again.
+    over: bool,
+}
+
+impl Connection {
+    async fn send(&mut self, request: Request<Empty<Bytes>>) -> hyper::Result<Response<Incoming>> {
+        let mut answer = pin!(self.sender.send_request(request));
+        poll_fn(|cx| {
+            drive(&mut self.driver, &mut self.over, cx);
+            answer.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        drive(&mut self.driver, &mut self.over, cx);
+    }
+}
+
+/// How the driver ended is told to the request or the body that waits for it.
+fn drive<D: Future + Unpin>(driver: &mut D, over: &mut bool, cx: &mut Context<'_>) {
+    if !*over && Pin::new(driver).poll(cx).is_ready() {
+        *over = true;
+    }
+}
+
+/// The head of an answer, and its body as it comes.
+pub(super) struct Answer<'c> {
+    client: &'c Client,
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Incoming,
+    connection: Connection,
+    end: Option<Result<(), Failure>>,
+}
+
+impl Answer<'_> {
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The epoch in the head.
+    pub(super) fn epoch(&self) -> Result<Option<Epoch>, Failure> {
+        Ok(self.text(EPOCH)?.map(Epoch::new))
+    }
+
+    /// The collection's revision in the head.
+    pub(super) fn revision(&self) -> Result<Option<Revision>, Failure> {
+        let Some(text) = self.text(REVISION)? else {
+            return Ok(None);
+        };
+        let revision = Revision::parse(text);
+        match revision.compare(&revision) {
+            Some(_) => Ok(Some(revision)),
+            None => Err(malformed(&format!("{REVISION}: {text:?} is not a decimal"))),
+        }
+    }
+
+    fn text(&self, name: HeaderName) -> Result<Option<&str>, Failure> {
+        let value = self.headers.get(&name).map(HeaderValue::to_str);
+        value
+            .transpose()
+            .map_err(|_| malformed(&format!("the header {name} is not text")))
+    }
+
+    /// Whether the body can be what was asked for.
+    pub(super) fn check_content(&self) -> Result<(), Failure> {
+        if let Some(encoding) = self.headers.get(CONTENT_ENCODING)
+            && encoding != "identity"
+        {
+            return Err(malformed(&format!(
+                "the content encoding {encoding:?} was not asked for"
+            )));
+        }
+        let content = self.headers.get(CONTENT_TYPE);
+        let json = |value: &HeaderValue| {
+            let bytes = value.as_bytes().to_ascii_lowercase();
+            memchr::memmem::find(&bytes, b"json").is_some()
+        };
+        match content {
+            Some(value) if !json(value) => {
+                let shown = failure::shown(value.as_bytes());
+                Err(malformed(&format!("the content is {shown}, not JSON")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Everything that has come since, at least one chunk; empty at the end.
+    pub(super) async fn read(&mut self) -> Result<Vec<Bytes>, Failure> {
+        let mut chunks = Vec::new();
+        let mut bytes = 0;
+        poll_fn(|cx| {
+            while self.end.is_none() && bytes < READ_BYTES {
+                match self.poll_chunk(cx) {
+                    Poll::Ready(chunk) => {
+                        bytes += chunk.len();
+                        if !chunk.is_empty() {
+                            chunks.push(chunk);
+                        }
+                    }
+                    Poll::Pending if chunks.is_empty() => return Poll::Pending,
+                    Poll::Pending => break,
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+        match &self.end {
+            Some(Err(failure)) if chunks.is_empty() => Err(failure.clone()),
+            _ => Ok(chunks),
+        }
+    }
+
+    /// The next chunk; empty for trailers and at the end.
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        self.connection.drive(cx);
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(frame.into_data().unwrap_or_default()),
+            Poll::Ready(Some(Err(error))) => {
+                self.end = Some(Err(transport("the answer broke off", &error)));
+                Poll::Ready(Bytes::new())
+            }
+            Poll::Ready(None) => {
+                self.end = Some(Ok(()));
+                Poll::Ready(Bytes::new())
+            }
+        }
+    }
+
+    /// The whole body, which may have at most `limit` bytes. Keeps the connection.
+    pub(super) async fn collect(mut self, limit: usize) -> Result<Vec<u8>, Failure> {
+        let too_long = || malformed(&format!("the answer has more than {limit} bytes"));
+        if self.body.size_hint().lower() > limit as u64 {
+            return Err(too_long());
+        }
+        let mut body = Vec::new();
+        loop {
+            let chunks = self.read().await?;
+            if chunks.is_empty() {
+                self.finish().await;
+                return Ok(body);
+            }
+            for chunk in chunks {
+                if chunk.len() > limit - body.len() {
+                    return Err(too_long());
+                }
+                body.extend_from_slice(&chunk);
+            }
+        }
+    }
+
+    /// What a status that was not hoped for means, with the server's words.
+    pub(super) async fn refusal(mut self, asked: Asked) -> Failure {
+        let mut words = Vec::new();
+        // Words that do not come, or break off, take nothing from the status.
+        let _ = timeout(REFUSAL_WAIT, async {
+            while let Ok(chunks) = self.read().await
+                && !chunks.is_empty()
+                && words.len() < REFUSAL_BYTES
+            {
+                words.extend(chunks.into_iter().flatten());
+            }
+        })
+        .await;
+        let failure = failure::refusal(asked, self.status, &self.headers, &words);
+        if matches!(self.end, Some(Ok(()))) {
+            self.finish().await;
+        }
+        failure
+    }
+
+    /// Keeps the connection, whose body has been read to its end, if it can be used again.
+    pub(super) async fn finish(mut self) {
+        poll_fn(|cx| {
+            self.connection.drive(cx);
+            Poll::Ready(())
+        })
+        .await;
+        if !self.connection.over && self.connection.sender.is_ready() {
+            self.client.keep(self.connection);
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The source against scripted servers, seen by a recording engine, and against our own server.
+
+mod list;
+mod poll;
+mod refusals;
+mod rig;
+#[cfg(feature = "serve")]
+mod server;
+mod transport;
+mod watch;
