@@ -1,0 +1,248 @@
+//! The handle: everything that a user can ask of a running informer.
+
+use alloc::sync::Arc;
+use core::fmt;
+use core::time::Duration;
+use std::sync::{Mutex, PoisonError};
+
+use reflet_core::cache::Cache;
+use reflet_core::{Health, Revision, Timestamp, Verify};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::builder::Builder;
+use crate::error::NotSynced;
+use crate::handler::{self, Handler, HandlerTask};
+use crate::notice::Notices;
+use crate::shared::{Shared, Status};
+use crate::source::Source;
+use crate::subscribe::Deltas;
+
+/// A running informer: a local copy of a source's collection that keeps itself true.
+///
+/// Cheap to clone. It runs until [`shutdown`](Self::shutdown), or until the last handle is
+/// dropped; streams and handlers do not keep it running. Reading works from any thread, after the
+/// end too, and always shows at least what any stream was handed.
+pub struct Informer<V> {
+    handle: Arc<Handle<V>>,
+}
+
+struct Handle<V> {
+    shared: Arc<Shared<V>>,
+    /// The driver's task and those of the handlers.
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// The tasks that a shutdown waits for. Here, so that a shutdown that is itself given up
+    /// leaves them to the next one.
+    ending: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl<V: Clone + Send + Sync + 'static> Informer<V> {
+    /// Sets up an informer of a source.
+    pub fn builder<S: Source<Value = V>>(source: S) -> Builder<S> {
+        Builder::new(source)
+    }
+
+    pub(crate) fn new(shared: Arc<Shared<V>>, driver: JoinHandle<()>) -> Self {
+        Self {
+            handle: Arc::new(Handle {
+                shared,
+                tasks: Mutex::new(vec![driver]),
+                ending: tokio::sync::Mutex::default(),
+            }),
+        }
+    }
+
+    /// Waits until the cache has held a complete state of the source in this run.
+    ///
+    /// # Errors
+    /// [`NotSynced::Stopped`] if that will never be.
+    pub async fn synced(&self) -> Result<(), NotSynced> {
+        let status = self.shared().status.subscribe();
+        // The informer's own sender lives as long as this call: the channel cannot close.
+        match until(status, |status| status.synced || status.stopped).await {
+            Some(Status { synced: true, .. }) => Ok(()),
+            Some(_) | None => Err(NotSynced::Stopped),
+        }
+    }
+
+    /// Like [`synced`](Self::synced), but not for longer than `patience`.
+    ///
+    /// # Errors
+    /// [`NotSynced::TimedOut`] with the health at that time, which says why.
+    pub async fn synced_within(&self, patience: Duration) -> Result<(), NotSynced> {
+        match tokio::time::timeout(patience, self.synced()).await {
+            Ok(synced) => synced,
+            Err(_) => Err(NotSynced::TimedOut(Box::new(self.health()))),
+        }
+    }
+
+    /// What the informer is doing, since when and why, and what it waits for. Its times are those
+    /// of [`now`](Self::now).
+    #[must_use]
+    pub fn health(&self) -> Health<Arc<str>> {
+        self.shared().lock().engine.health()
+    }
+
+    /// The present as the informer counts it, to turn the times in [`Health`] into durations:
+    /// `informer.now().saturating_since(health.since)`.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.shared().now()
+    }
+
+    /// What the informer shows at a glance, and each change of that.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.shared().status.subscribe()
+    }
+
+    /// The object of a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<V> {
+        self.with_cache(|cache| cache.get(key).cloned())
+    }
+
+    /// How many objects there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.with_cache(Cache::len)
+    }
+
+    /// Whether there are none. So it is before the informer is synced, too.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The newest revision that the cache shows, where the source has revisions.
+    #[must_use]
+    pub fn revision(&self) -> Option<Revision> {
+        self.with_cache(|cache| cache.revision().cloned())
+    }
+
+    /// All objects, in no particular order, as they were at one moment.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<(Arc<str>, V)> {
+        self.with_cache(|cache| {
+            let entries = cache.iter();
+            entries
+                .map(|entry| (Arc::clone(entry.key), entry.value.clone()))
+                .collect()
+        })
+    }
+
+    /// Looks at the cache. It does not change meanwhile, and everybody else waits: be brief, and
+    /// do not call the informer from inside.
+    pub fn with_cache<T>(&self, look: impl FnOnce(&Cache<Arc<str>, V>) -> T) -> T {
+        look(self.shared().lock().engine.cache())
+    }
+
+    /// Asks for a list whose purpose is to find what was lost. It is taken when the pace allows.
+    pub fn verify(&self, mode: Verify) {
+        let now = self.now();
+        self.shared().with(|inner| inner.engine.verify(now, mode));
+        self.shared().driver.wake();
+    }
+
+    /// Subscribes to everything.
+    #[must_use = "dropping the stream unsubscribes"]
+    pub fn subscribe(&self) -> Deltas<V> {
+        Deltas::new(Arc::clone(self.shared()), None)
+    }
+
+    /// Subscribes to the objects that a filter accepts. One that no longer passes is deleted for
+    /// this stream. The filter must be pure: the same answer for the same object. It is called
+    /// while the cache is locked, so it should be quick, and must not call the informer. If it
+    /// panics, its stream ends.
+    #[must_use = "dropping the stream unsubscribes"]
+    pub fn subscribe_filtered(
+        &self,
+        filter: impl Fn(&Arc<str>, &V) -> bool + Send + Sync + 'static,
+    ) -> Deltas<V> {
+        Deltas::filtered(Arc::clone(self.shared()), filter)
+    }
+
+    /// Has a handler called about every change, from a task of its own.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, as `tokio::spawn` does.
+    pub fn handle(&self, handler: impl Handler<V>) -> HandlerTask {
+        let shared = Arc::clone(self.shared());
+        let (task, future) = handler::task(handler, self.subscribe(), shared);
+        let mut tasks = self.handle.tasks();
+        // Those that have ended are forgotten here, so that coming and going leaves no trace.
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(tokio::spawn(future));
+        task
+    }
+
+    /// The notices from now on.
+    #[must_use]
+    pub fn notices(&self) -> Notices {
+        Notices::new(self.shared().notices.subscribe())
+    }
+
+    /// Stops the informer for all its handles: attempts are cancelled, streams end, handlers
+    /// finish the batch they are in. Returns when all its tasks are over. Calling it again, or at
+    /// the same time, does no harm.
+    ///
+    /// Awaited inside a call to a handler of this informer it would wait for itself.
+    pub async fn shutdown(&self) {
+        self.shared().stop();
+        let mut ending = self.handle.ending.lock().await;
+        loop {
+            ending.append(&mut self.handle.tasks());
+            let Some(task) = ending.last_mut() else {
+                return;
+            };
+            // An error says that the task panicked or was aborted with its runtime: it is over.
+            let _ = task.await;
+            ending.pop();
+        }
+    }
+
+    fn shared(&self) -> &Arc<Shared<V>> {
+        &self.handle.shared
+    }
+}
+
+/// The first status that is as wanted; `None` if there will be none.
+async fn until(
+    mut status: watch::Receiver<Status>,
+    wanted: impl FnMut(&Status) -> bool,
+) -> Option<Status> {
+    status
+        .wait_for(wanted)
+        .await
+        .ok()
+        .map(|status| status.clone())
+}
+
+impl<V> Handle<V> {
+    fn tasks(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<V> Drop for Handle<V> {
+    fn drop(&mut self) {
+        self.shared.stop();
+    }
+}
+
+impl<V> Clone for Informer<V> {
+    fn clone(&self) -> Self {
+        Self {
+            handle: Arc::clone(&self.handle),
+        }
+    }
+}
+
+impl<V> fmt::Debug for Informer<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Informer")
+            .field("name", &self.handle.shared.name)
+            .field("status", &*self.handle.shared.status.borrow())
+            .finish()
+    }
+}

@@ -1,0 +1,21 @@
+//! Keeping a panic of a user's code where it happened.
+
+use core::any::Any;
+use core::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
+
+/// Makes a call of a user's code; the error is the words of its panic.
+pub(crate) fn catch<T>(call: impl FnOnce() -> T) -> Result<T, Box<str>> {
+    catch_unwind(AssertUnwindSafe(call)).map_err(|panic| words(&*panic).into())
+}
+
+/// The words of a panic, where it has any.
+pub(crate) fn words(panic: &(dyn Any + Send)) -> &str {
+    if let Some(words) = panic.downcast_ref::<&str>() {
+        words
+    } else if let Some(words) = panic.downcast_ref::<String>() {
+        words
+    } else {
+        "without words"
+    }
+}

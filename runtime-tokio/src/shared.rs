@@ -1,0 +1,135 @@
+//! What the driver, the handles and the streams share: the engine behind one lock, and the ways
+//! to wake each other. Nobody waits for anything while holding the lock.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use core::task::Waker;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use futures_util::task::AtomicWaker;
+use reflet_core::cache::SubscriberId;
+use reflet_core::{Revision, Timestamp};
+use tokio::sync::{broadcast, watch};
+use tokio::time::Instant;
+
+use crate::notice::Notice;
+
+/// How many notices wait for a reader that is slow to take them.
+const NOTICES: usize = 1024;
+
+/// What an informer shows at a glance, each time it changes: see
+/// [`Informer::status`](crate::Informer::status).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// A complete state of the source has been seen in this run.
+    pub synced: bool,
+    /// The informer was stopped: nothing changes any more.
+    pub stopped: bool,
+    /// The newest revision that the cache shows, where the source has revisions.
+    pub revision: Option<Revision>,
+    /// The cache shows all of that revision.
+    pub complete: bool,
+    /// How many objects the cache holds.
+    pub objects: usize,
+}
+
+/// Everything behind the lock.
+pub(crate) struct Inner<V> {
+    pub(crate) engine: reflet_core::Informer<Arc<str>, V>,
+    /// The streams that found nothing to do. One that is awake is not in here, so that a change
+    /// costs nothing for it.
+    pub(crate) sleepers: BTreeMap<SubscriberId, Waker>,
+    /// When the driver is going to look at the engine again.
+    pub(crate) next_look: Option<Timestamp>,
+    /// Something was handled that can give a subscriber work.
+    pub(crate) moved: bool,
+    /// Somebody asked for the end, or the driver is gone.
+    pub(crate) stopping: bool,
+}
+
+pub(crate) struct Shared<V> {
+    inner: Mutex<Inner<V>>,
+    pub(crate) driver: AtomicWaker,
+    pub(crate) status: watch::Sender<Status>,
+    pub(crate) notices: broadcast::Sender<Notice>,
+    pub(crate) name: Arc<str>,
+    started: Instant,
+}
+
+impl<V> Shared<V> {
+    pub(crate) fn new(
+        name: Arc<str>,
+        engine: reflet_core::Informer<Arc<str>, V>,
+        started: Instant,
+    ) -> Self {
+        Self {
+            inner: Mutex::new(Inner {
+                engine,
+                sleepers: BTreeMap::new(),
+                next_look: None,
+                moved: false,
+                stopping: false,
+            }),
+            driver: AtomicWaker::new(),
+            status: watch::Sender::new(Status::default()),
+            notices: broadcast::Sender::new(NOTICES),
+            name,
+            started,
+        }
+    }
+
+    /// Locks the engine. A reader that panicked while it looked at the cache has changed nothing,
+    /// and filters are caught before they unwind: so a poisoned lock is as good as any (P10).
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner<V>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something with the engine that may bring its deadline forward.
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Inner<V>) -> T) -> T
+    where
+        V: Clone,
+    {
+        let mut inner = self.lock();
+        let result = act(&mut inner);
+        let due = inner.engine.poll_timeout().map(|deadline| deadline.at);
+        let sooner = due.is_some_and(|due| inner.next_look.is_none_or(|look| due < look));
+        drop(inner);
+        if sooner {
+            self.driver.wake();
+        }
+        result
+    }
+
+    /// The time as the engine counts it: since the start of this informer.
+    pub(crate) fn now(&self) -> Timestamp {
+        let elapsed = Instant::now().saturating_duration_since(self.started);
+        Timestamp::ZERO.saturating_add(elapsed)
+    }
+
+    /// The time as the runtime counts it. A deadline beyond a year is looked at again then, which
+    /// keeps the sum in the range of every platform's clock.
+    pub(crate) fn instant(&self, at: Timestamp) -> Instant {
+        const YEAR: core::time::Duration = core::time::Duration::from_secs(365 * 24 * 60 * 60);
+        let now = self.now();
+        self.started + now.saturating_since(Timestamp::ZERO) + at.saturating_since(now).min(YEAR)
+    }
+
+    /// Asks the driver to end, and ends all streams at once. Needs no runtime and no clock, so it
+    /// can be called from a destructor anywhere.
+    pub(crate) fn stop(&self) {
+        let sleepers = {
+            let mut inner = self.lock();
+            inner.stopping = true;
+            core::mem::take(&mut inner.sleepers)
+        };
+        self.driver.wake();
+        sleepers.into_values().for_each(Waker::wake);
+    }
+
+    /// Tells logs and listeners. Must not be called with the engine locked.
+    pub(crate) fn publish(&self, notice: Notice) {
+        notice.log(&self.name);
+        // An error only says that nobody listens.
+        let _ = self.notices.send(notice);
+    }
+}

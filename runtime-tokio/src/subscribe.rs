@@ -1,0 +1,225 @@
+//! Deltas as a stream of batches, each of them a step from one state of the cache to another.
+
+use alloc::sync::Arc;
+use core::future::poll_fn;
+use core::mem;
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use std::sync::{Mutex, PoisonError};
+
+use futures_core::Stream;
+use reflet_core::cache::{Delta, Filter, Mark, Polled, SubscriberId};
+
+use crate::notice::Notice;
+use crate::panic;
+use crate::shared::Shared;
+
+/// How often the engine is asked before it is unlocked and other tasks get their turn.
+const POLLS: usize = 256;
+
+/// What leads from the last batch's state to the next one's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch<V> {
+    /// The steps, in order, marks left out. If there is a [`Delta::Reset`], it is the first one,
+    /// and everything that was handed over before is void.
+    pub deltas: Vec<Delta<Arc<str>, V>>,
+    /// The state that they lead to.
+    pub mark: Mark,
+}
+
+/// Why a stream of deltas ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The informer was stopped.
+    Stopped,
+    /// The filter panicked, so what belongs to the stream is not known any more.
+    FilterPanicked,
+}
+
+/// A subscription: a stream of [`Batch`]es that begins with the whole state.
+///
+/// It reads at its own pace: what it has not read yet is merged and bounded by
+/// [`Limits::retained_bytes`](reflet_core::Limits::retained_bytes), and nobody else notices. To
+/// drop it is to unsubscribe. It does not keep the informer running.
+pub struct Deltas<V: Clone> {
+    shared: Arc<Shared<V>>,
+    id: SubscriberId,
+    /// Steps of the batch that has not reached its mark yet. Kept here, so that a dropped
+    /// `next()` loses nothing.
+    partial: Vec<Delta<Arc<str>, V>>,
+    filter_panic: FilterPanic,
+    ended: Option<Ended>,
+}
+
+/// How a pass over the engine's deltas ended.
+enum Pass {
+    Mark(Mark),
+    Idle,
+    /// The budget is spent.
+    Yield,
+    Stopped,
+}
+
+impl<V: Clone> Deltas<V> {
+    pub(crate) fn new(shared: Arc<Shared<V>>, filter: Option<Filter<Arc<str>, V>>) -> Self {
+        let id = shared.with(|inner| inner.engine.subscribe(filter));
+        Self {
+            shared,
+            id,
+            partial: Vec::new(),
+            filter_panic: FilterPanic::default(),
+            ended: None,
+        }
+    }
+
+    pub(crate) fn filtered(
+        shared: Arc<Shared<V>>,
+        filter: impl Fn(&Arc<str>, &V) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        let filter_panic = FilterPanic::default();
+        let mut deltas = Self::new(shared, Some(filter_panic.guard(filter)));
+        deltas.filter_panic = filter_panic;
+        deltas
+    }
+
+    /// The next batch, or `None` once the stream has [`ended`](Self::ended). Safe to cancel:
+    /// nothing is lost.
+    pub async fn next(&mut self) -> Option<Batch<V>> {
+        poll_fn(|cx| self.poll_batch(cx)).await
+    }
+
+    /// This subscription's id, by which [`Health`](reflet_core::Health) and notices call it.
+    #[must_use]
+    pub fn id(&self) -> SubscriberId {
+        self.id
+    }
+
+    /// Why the stream ended; `None` while it goes on.
+    #[must_use]
+    pub fn ended(&self) -> Option<Ended> {
+        self.ended
+    }
+
+    /// Changes the filter: objects that leave it are deleted for this stream, and those that enter
+    /// it are added. The same rules as for
+    /// [`subscribe_filtered`](crate::Informer::subscribe_filtered) hold.
+    pub fn set_filter(&mut self, filter: impl Fn(&Arc<str>, &V) -> bool + Send + Sync + 'static) {
+        let filter = self.filter_panic.guard(filter);
+        self.shared
+            .with(|inner| inner.engine.set_filter(self.id, Some(filter)));
+    }
+
+    fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Batch<V>>> {
+        if self.ended.is_some() {
+            return Poll::Ready(None);
+        }
+        let pass = self.pass(cx);
+        if let Some(message) = self.filter_panic.take() {
+            self.shared.publish(Notice::FilterPanicked {
+                subscriber: self.id,
+                message,
+            });
+            return self.end(Ended::FilterPanicked);
+        }
+        match pass {
+            Pass::Mark(mark) => Poll::Ready(Some(Batch {
+                deltas: mem::take(&mut self.partial),
+                mark,
+            })),
+            Pass::Idle => Poll::Pending,
+            Pass::Yield => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Pass::Stopped => self.end(Ended::Stopped),
+        }
+    }
+
+    /// Reads up to the next mark, as far as the budget goes.
+    fn pass(&mut self, cx: &Context<'_>) -> Pass {
+        // Void steps are dropped after the lock: a user's destructors may take their time.
+        let mut void = Vec::new();
+        self.shared.with(|inner| {
+            if inner.stopping {
+                return Pass::Stopped;
+            }
+            for _ in 0..POLLS {
+                match inner.engine.poll_delta(self.id) {
+                    Polled::Delta(Delta::Mark(mark)) => return Pass::Mark(mark),
+                    Polled::Delta(Delta::Reset) => {
+                        void.append(&mut self.partial);
+                        self.partial.push(Delta::Reset);
+                    }
+                    Polled::Delta(delta) => self.partial.push(delta),
+                    Polled::Yield => {}
+                    Polled::Idle => {
+                        inner.sleepers.insert(self.id, cx.waker().clone());
+                        return Pass::Idle;
+                    }
+                }
+            }
+            Pass::Yield
+        })
+    }
+
+    fn end(&mut self, why: Ended) -> Poll<Option<Batch<V>>> {
+        self.ended = Some(why);
+        self.unsubscribe();
+        Poll::Ready(None)
+    }
+
+    fn unsubscribe(&mut self) {
+        let waker = self.shared.with(|inner| {
+            inner.engine.unsubscribe(self.id);
+            inner.sleepers.remove(&self.id)
+        });
+        drop(waker);
+        self.partial.clear();
+    }
+}
+
+impl<V: Clone> Stream for Deltas<V> {
+    type Item = Batch<V>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Batch<V>>> {
+        self.poll_batch(cx)
+    }
+}
+
+// Nothing in here is pinned: values move in and out.
+impl<V: Clone> Unpin for Deltas<V> {}
+
+impl<V: Clone> Drop for Deltas<V> {
+    fn drop(&mut self) {
+        self.unsubscribe();
+    }
+}
+
+/// The words of a filter's first panic, until somebody takes them.
+#[derive(Clone, Default)]
+struct FilterPanic(Arc<Mutex<Option<Box<str>>>>);
+
+impl FilterPanic {
+    /// Filters run inside the engine, which everybody shares: a panic must not unwind through it.
+    /// What the filter then answers does not matter, since its stream ends (P10).
+    fn guard<V>(
+        &self,
+        filter: impl Fn(&Arc<str>, &V) -> bool + Send + Sync + 'static,
+    ) -> Filter<Arc<str>, V> {
+        let words = self.clone();
+        Filter::new(move |key, value| {
+            panic::catch(|| filter(key, value)).unwrap_or_else(|panic| {
+                words.lock().get_or_insert(panic);
+                false
+            })
+        })
+    }
+
+    fn take(&self) -> Option<Box<str>> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Box<str>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
