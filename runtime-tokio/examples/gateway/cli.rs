@@ -1,0 +1,99 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+/// A reverse proxy that is configured while it runs, and goes on with its last known good
+/// configuration when the configuration service is gone.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "gateway", version)]
+pub(crate) struct Cli {
+    /// What to run in this process
+    #[arg(long, value_enum, default_value = "all")]
+    pub(crate) role: Role,
+
+    /// Where the gateway listens; port 0 takes any free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
+    pub(crate) gateway: String,
+
+    /// Where the configuration service listens, or, for the role `gateway`, where it is found
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8081", value_parser = address)]
+    pub(crate) config: String,
+
+    /// Where the sample upstreams of the roles `all` and `config` listen
+    #[arg(
+        long,
+        value_name = "ADDR,ADDR",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:9000,127.0.0.1:9001",
+        value_parser = address
+    )]
+    pub(crate) upstreams: Vec<String>,
+
+    /// How the gateway follows the configuration service
+    #[arg(long, value_enum, default_value = "jsonl")]
+    pub(crate) transport: Transport,
+
+    /// Keep the configuration in FILE; FILE.head beside it tells a restored backup from the newest
+    /// state, so back up FILE alone
+    #[arg(long, value_name = "FILE")]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Start without the sample objects
+    #[arg(long)]
+    pub(crate) no_samples: bool,
+
+    /// What the gateway does when the configuration service comes back with a history that does
+    /// not continue the one it knows
+    #[arg(long, value_enum, default_value = "accept")]
+    pub(crate) on_new_epoch: OnNewEpoch,
+
+    /// What to log, like `info` or `warn,reflet_tokio=debug`
+    #[arg(long, value_name = "FILTER", default_value = "info", value_parser = filter)]
+    pub(crate) log: String,
+}
+
+/// What to run in one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// The configuration service, the sample upstreams and the gateway
+    All,
+    /// The configuration service and the sample upstreams
+    Config,
+    /// The gateway
+    Gateway,
+}
+
+/// How a gateway follows a collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Transport {
+    /// One long answer, a line for each event
+    Jsonl,
+    /// One answer for each event or few
+    LongPoll,
+}
+
+/// What a gateway does about a new epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnNewEpoch {
+    /// Take the new state, whatever it is
+    Accept,
+    /// Keep the last known good state, and say so in the health
+    Refuse,
+}
+
+fn address(text: &str) -> Result<String, String> {
+    let parts = text.rsplit_once(':');
+    match parts.map(|(host, port)| (host, port.parse::<u16>())) {
+        Some((host, Ok(_))) if !host.is_empty() => Ok(text.to_owned()),
+        _ => Err("an address is HOST:PORT, like 127.0.0.1:8080".into()),
+    }
+}
+
+fn filter(text: &str) -> Result<String, String> {
+    EnvFilter::try_new(text)
+        .map(|_| text.to_owned())
+        .map_err(|error| error.to_string())
+}

@@ -1,0 +1,133 @@
+//! Accepts connections and serves HTTP/1.1 on them until it is told to stop.
+
+use core::convert::Infallible;
+use core::future::Future;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::service::Service;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::error::StartError;
+
+/// How long to wait after a failed accept: out of file descriptors, and the next try would fail
+/// at once too.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A server in the background. Dropping it ends it at once, connections included.
+pub(crate) struct Server {
+    address: SocketAddr,
+    stop: oneshot::Sender<Duration>,
+    task: JoinHandle<()>,
+}
+
+/// What is about to listen, for the message if it cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Listens {
+    /// What a human calls it.
+    pub(crate) what: &'static str,
+    /// The option that changes its address.
+    pub(crate) option: &'static str,
+}
+
+/// Binds `address`, `host:port`; port 0 takes any free one.
+pub(crate) async fn bind(listens: Listens, address: &str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| StartError::Listen {
+            what: listens.what,
+            option: listens.option,
+            address: address.to_owned(),
+            message: error.to_string(),
+        })
+}
+
+impl Server {
+    /// Serves each connection with the service that `service` makes for its peer.
+    pub(crate) fn start<S, B>(
+        listener: TcpListener,
+        service: impl Fn(SocketAddr) -> S + Send + 'static,
+    ) -> std::io::Result<Self>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+        S::Future: Send,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn core::error::Error + Send + Sync>>,
+    {
+        let address = listener.local_addr()?;
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(run(listener, service, stopped));
+        Ok(Self {
+            address,
+            stop,
+            task,
+        })
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops accepting, lets the requests in flight finish for at most `grace`, then ends the rest.
+    pub(crate) async fn shutdown(self, grace: Duration) {
+        // Both fail only if the task is gone, which is what is wanted.
+        let _ = self.stop.send(grace);
+        let _ = self.task.await;
+    }
+}
+
+async fn run<S, B>(
+    listener: TcpListener,
+    service: impl Fn(SocketAddr) -> S,
+    mut stopped: oneshot::Receiver<Duration>,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn core::error::Error + Send + Sync>>,
+{
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    let grace = loop {
+        tokio::select! {
+            grace = &mut stopped => break grace.unwrap_or(Duration::ZERO),
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, peer)) => {
+                    // Without it small answers wait for the peer's acknowledgement.
+                    let _ = stream.set_nodelay(true);
+                    let connection = hyper::server::conn::http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        .serve_connection(TokioIo::new(stream), service(peer));
+                    connections.spawn(quietly(peer, graceful.watch(connection)));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    };
+    drop(listener);
+    let drained = tokio::time::timeout(grace, graceful.shutdown()).await;
+    if drained.is_err() && !grace.is_zero() {
+        tracing::warn!("some requests did not finish in time");
+    }
+    connections.shutdown().await;
+}
+
+/// A connection that breaks is its peer's business, and worth no more than a debug line.
+async fn quietly(peer: SocketAddr, connection: impl Future<Output = hyper::Result<()>>) {
+    if let Err(error) = connection.await {
+        tracing::debug!(%peer, %error, "connection ended");
+    }
+}
