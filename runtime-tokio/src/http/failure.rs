@@ -100,7 +100,8 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name: HeaderName| headers.get(name)?.to_str().ok();
     let wait = text(RETRY_AFTER)?.trim();
     if !wait.is_empty() && wait.bytes().all(|byte| byte.is_ascii_digit()) {
-        return wait.parse().ok().map(Duration::from_secs);
+        // More seconds than can be counted are still a wait; the engine caps it.
+        return Some(Duration::from_secs(wait.parse().unwrap_or(u64::MAX)));
     }
     let until = httpdate::parse_http_date(wait).ok()?;
     let now = httpdate::parse_http_date(text(DATE)?.trim()).ok()?;

@@ -32,7 +32,8 @@ pub(super) async fn page<V: Clone + Send + Sync + 'static>(
     }
     answer.check_content()?;
     let epoch = answer.epoch()?;
-    let body = answer.collect(max_bytes).await?;
+    let alive = || sink.frame(Frame::Heartbeat);
+    let body = answer.collect(max_bytes, alive).await?;
     hand_over(&body, epoch, decoder, sink).await
 }
 

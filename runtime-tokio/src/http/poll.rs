@@ -112,7 +112,7 @@ async fn quiet<V: Clone + Send + Sync + 'static>(
     sink: &mut Sink<V>,
 ) -> Result<(), Failure> {
     let revision = answer.revision()?;
-    answer.collect(0).await?;
+    answer.collect(0, || {}).await?;
     sink.feed(vec![match revision {
         Some(revision) => {
             place.advance(&revision);
@@ -134,7 +134,8 @@ async fn news<V: Clone + Send + Sync + 'static>(
 ) -> Result<(), Failure> {
     answer.check_content()?;
     let epoch = answer.epoch()?;
-    let body = answer.collect(max_bytes).await?;
+    let alive = || sink.frame(Frame::Heartbeat);
+    let body = answer.collect(max_bytes, alive).await?;
     let source = Source::new(&body);
     let polled: Polled<'_> = serde_json::from_str(source.text())
         .map_err(|error| malformed(&format!("the answer to a poll: {}", in_words(&error))))?;

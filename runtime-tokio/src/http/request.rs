@@ -49,7 +49,8 @@ pub(super) struct Client {
 
 impl Client {
     /// Sends a GET and waits for the head of the answer. A kept connection that turns out to be
-    /// closed is replaced by a new one, once.
+    /// closed before anything was sent is replaced by a new one. A request that the server may
+    /// have seen is not sent again: that would be one more than the engine's pace allows (P7).
     pub(super) async fn get(
         &self,
         path: &str,
@@ -58,10 +59,8 @@ impl Client {
         if let Some(mut kept) = self.take_kept() {
             match kept.send(self.request(path, accept)?).await {
                 Ok(response) => return Ok(self.answer(response, kept)),
-                Err(error) if failure::is_malformed(&error) => {
-                    return Err(transport("the answer is not HTTP", &error));
-                }
-                Err(_) => {}
+                Err(error) if error.is_canceled() => {}
+                Err(error) => return Err(transport("no answer", &error)),
             }
         }
         let mut connection = self.connect().await?;
@@ -118,8 +117,7 @@ impl Client {
             .map_err(|error| transport("no connection", &error))?;
         Ok(Connection {
             sender,
-            driver,
-            over: false,
+            driver: Some(driver),
         })
     }
 
@@ -153,30 +151,31 @@ impl Client {
 /// A connection and what drives it.
 pub(super) struct Connection {
     sender: http1::SendRequest<Empty<Bytes>>,
-    driver: http1::Connection<TokioIo<BoxStream>, Empty<Bytes>>,
-    /// The driver has ended: it must not be polled again.
-    over: bool,
+    /// Dropped when it has ended: only then does a request that it had not taken yet hear of it.
+    driver: Option<http1::Connection<TokioIo<BoxStream>, Empty<Bytes>>>,
 }
 
 impl Connection {
     async fn send(&mut self, request: Request<Empty<Bytes>>) -> hyper::Result<Response<Incoming>> {
         let mut answer = pin!(self.sender.send_request(request));
         poll_fn(|cx| {
-            drive(&mut self.driver, &mut self.over, cx);
+            drive(&mut self.driver, cx);
             answer.as_mut().poll(cx)
         })
         .await
     }
 
     fn drive(&mut self, cx: &mut Context<'_>) {
-        drive(&mut self.driver, &mut self.over, cx);
+        drive(&mut self.driver, cx);
     }
 }
 
 /// How the driver ended is told to the request or the body that waits for it.
-fn drive<D: Future + Unpin>(driver: &mut D, over: &mut bool, cx: &mut Context<'_>) {
-    if !*over && Pin::new(driver).poll(cx).is_ready() {
-        *over = true;
+fn drive<D: Future + Unpin>(driver: &mut Option<D>, cx: &mut Context<'_>) {
+    if let Some(running) = driver
+        && Pin::new(running).poll(cx).is_ready()
+    {
+        *driver = None;
     }
 }
 
@@ -285,8 +284,13 @@ impl Answer<'_> {
         }
     }
 
-    /// The whole body, which may have at most `limit` bytes. Keeps the connection.
-    pub(super) async fn collect(mut self, limit: usize) -> Result<Vec<u8>, Failure> {
+    /// The whole body, which may have at most `limit` bytes; `alive` is called whenever a part of
+    /// it has come and more is to come: a long answer is no silence. Keeps the connection.
+    pub(super) async fn collect(
+        mut self,
+        limit: usize,
+        mut alive: impl FnMut(),
+    ) -> Result<Vec<u8>, Failure> {
         let too_long = || malformed(&format!("the answer has more than {limit} bytes"));
         if self.body.size_hint().lower() > limit as u64 {
             return Err(too_long());
@@ -297,6 +301,9 @@ impl Answer<'_> {
             if chunks.is_empty() {
                 self.finish().await;
                 return Ok(body);
+            }
+            if self.end.is_none() {
+                alive();
             }
             for chunk in chunks {
                 if chunk.len() > limit - body.len() {
@@ -334,7 +341,7 @@ impl Answer<'_> {
             Poll::Ready(())
         })
         .await;
-        if !self.connection.over && self.connection.sender.is_ready() {
+        if self.connection.driver.is_some() && self.connection.sender.is_ready() {
             self.client.keep(self.connection);
         }
     }

@@ -10,7 +10,11 @@ use super::failure::{Asked, malformed, retryable};
 use super::lines::{Lines, Piece, split};
 use super::path::Path;
 use super::request::Client;
-use crate::source::{Decoder, Sink};
+use crate::source::{Decoder, Frame, Sink};
+
+/// A line that has grown by so many bytes is a sign of life: a long one on a slow network is no
+/// silence. One that hardly grows is.
+const GROWTH_BYTES: usize = 1 << 10;
 
 /// Follows the collection until the stream ends.
 pub(super) async fn follow<V: Clone + Send + Sync + 'static>(
@@ -43,9 +47,13 @@ pub(super) async fn follow<V: Clone + Send + Sync + 'static>(
         if chunks.is_empty() {
             break;
         }
+        let before = lines.unfinished();
         let (pieces, outcome) = split_up(&mut lines, chunks);
         feed(&pieces, max_line, &mut events, sink).await?;
         outcome?;
+        if pieces.is_empty() && lines.unfinished() / GROWTH_BYTES > before / GROWTH_BYTES {
+            sink.frame(Frame::Heartbeat);
+        }
     }
     match lines.unfinished() {
         0 => {

@@ -308,13 +308,19 @@ pub(super) fn watch_request() -> WatchRequest {
     }
 }
 
-/// Lists one page, and says what the engine heard.
+/// Lists one page, and says what the engine heard but for signs of life, of which there are as
+/// many as the page came in parts.
 pub(super) async fn list(
     source: &HttpSource<impl DeserializeOwned + fmt::Debug + Send + Sync + 'static>,
 ) -> (Vec<String>, Result<(), Failure>) {
     let recorder = Recorder::default();
     let outcome = source.list(page_request(), &mut recorder.sink()).await;
-    (recorder.said(), outcome)
+    (without_heartbeats(recorder.said()), outcome)
+}
+
+pub(super) fn without_heartbeats(mut said: Vec<String>) -> Vec<String> {
+    said.retain(|word| word != "heartbeat");
+    said
 }
 
 /// Watches until the attempt ends, and says what the engine heard.
