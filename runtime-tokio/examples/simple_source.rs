@@ -2,12 +2,6 @@
 //!
 //! `cargo run -p reflet-tokio --example simple_source`
 
-#![allow(
-    clippy::std_instead_of_alloc,
-    clippy::std_instead_of_core,
-    reason = "an example reads like its user's code"
-)]
-
 use std::collections::BTreeMap;
 
 use reflet_tokio::reflet_core::{Class, Failure, Feed, SourceProfile, VersionRef};

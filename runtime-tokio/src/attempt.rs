@@ -1,10 +1,10 @@
 //! One request of the source under way, and its line to the engine.
 
-use alloc::sync::Arc;
-use core::panic::AssertUnwindSafe;
-use core::pin::Pin;
-use core::sync::atomic::{AtomicBool, Ordering};
-use core::task::{Context, Poll};
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
 use futures_util::FutureExt as _;
 use reflet_core::{Attempt, Failure, FailureClass, Input, Timestamp};

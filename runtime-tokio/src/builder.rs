@@ -1,6 +1,6 @@
 //! How an informer is set up and started.
 
-use alloc::sync::Arc;
+use std::sync::Arc;
 
 use reflet_core::{Config, Limits, Policy, Timestamp, Timing};
 use tokio::time::Instant;

@@ -1,12 +1,11 @@
 //! The driver: one task that does what the engine commands, tells it what happened, and sleeps
 //! until the engine's deadline. It decides nothing.
 
-use alloc::sync::Arc;
-use core::future::poll_fn;
-use core::pin::Pin;
-use core::task::Waker;
-use core::task::{Context, Poll, ready};
-use core::time::Duration;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use reflet_core::{Attempt, Command, Deadline, Input, Timestamp};
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -110,8 +109,8 @@ impl<S: Source> Driver<S> {
             inner.moved = true;
             inner.engine.handle_timeout(now);
         }
-        let commands = core::iter::from_fn(|| inner.engine.poll_command()).collect();
-        let notices: Vec<_> = core::iter::from_fn(|| inner.engine.poll_notice()).collect();
+        let commands = std::iter::from_fn(|| inner.engine.poll_command()).collect();
+        let notices: Vec<_> = std::iter::from_fn(|| inner.engine.poll_notice()).collect();
         let deadline = inner.engine.poll_timeout();
         inner.next_look = deadline.map(|deadline| deadline.at);
         let status = inner.status();
@@ -217,7 +216,7 @@ impl<V: Clone> Inner<V> {
 
     /// Takes out the wakers of those sleepers that have something to read now.
     fn take_awake(&mut self) -> Vec<Waker> {
-        if !core::mem::take(&mut self.moved) {
+        if !std::mem::take(&mut self.moved) {
             return Vec::new();
         }
         let engine = &self.engine;

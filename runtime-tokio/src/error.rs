@@ -1,7 +1,7 @@
 //! What can go wrong while waiting.
 
-use alloc::sync::Arc;
-use core::fmt;
+use std::fmt;
+use std::sync::Arc;
 
 use reflet_core::Health;
 
@@ -31,4 +31,4 @@ impl fmt::Display for NotSynced {
     }
 }
 
-impl core::error::Error for NotSynced {}
+impl std::error::Error for NotSynced {}

@@ -1,7 +1,7 @@
 //! Deltas as calls.
 
-use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use reflet_core::cache::{Delta, Mark};
 use tokio::sync::{Notify, watch};
@@ -146,7 +146,7 @@ where
             let initial = batch.mark.initial;
             self.hand_over(batch).await;
             if initial {
-                synced.send_if_modified(|synced| !core::mem::replace(synced, true));
+                synced.send_if_modified(|synced| !std::mem::replace(synced, true));
             }
         }
     }

@@ -1,9 +1,8 @@
 //! The handle: everything that a user can ask of a running informer.
 
-use alloc::sync::Arc;
-use core::fmt;
-use core::time::Duration;
-use std::sync::{Mutex, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use reflet_core::cache::Cache;
 use reflet_core::{Health, Revision, Timestamp, Verify};

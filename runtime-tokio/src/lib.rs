@@ -62,8 +62,6 @@
 //! }
 //! ```
 
-extern crate alloc;
-
 mod attempt;
 mod builder;
 mod driver;
@@ -90,3 +88,8 @@ pub use reflet_core;
 pub use shared::Status;
 pub use source::Source;
 pub use subscribe::{Batch, Deltas, Ended};
+
+/// The examples of the README compile.
+#[cfg(all(doctest, feature = "http"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,6 +1,6 @@
 //! What an informer tells: to the log, and to whoever listens.
 
-use alloc::sync::Arc;
+use std::sync::Arc;
 
 use reflet_core::cache::SubscriberId;
 use reflet_core::{ListReason, Notice as EngineNotice, Rejection};

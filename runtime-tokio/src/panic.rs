@@ -1,8 +1,7 @@
 //! Keeping a panic of a user's code where it happened.
 
-use core::any::Any;
-use core::panic::AssertUnwindSafe;
-use std::panic::catch_unwind;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Makes a call of a user's code; the error is the words of its panic.
 pub(crate) fn catch<T>(call: impl FnOnce() -> T) -> Result<T, Box<str>> {

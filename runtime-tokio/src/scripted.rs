@@ -27,7 +27,7 @@
 //! # }
 //! ```
 
-use core::future::pending;
+use std::future::pending;
 
 use reflet_core::{Failure, FailureClass, Incarnation, Revision, SourceProfile, VersionRef};
 use tokio::sync::{mpsc, oneshot};

@@ -1,10 +1,10 @@
 //! What the driver, the handles and the streams share: the engine behind one lock, and the ways
 //! to wake each other. Nobody waits for anything while holding the lock.
 
-use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
-use core::task::Waker;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use reflet_core::cache::SubscriberId;
@@ -109,7 +109,7 @@ impl<V> Shared<V> {
     /// The time as the runtime counts it. A deadline beyond a year is looked at again then, which
     /// keeps the sum in the range of every platform's clock.
     pub(crate) fn instant(&self, at: Timestamp) -> Instant {
-        const YEAR: core::time::Duration = core::time::Duration::from_secs(365 * 24 * 60 * 60);
+        const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
         let now = self.now();
         self.started + now.saturating_since(Timestamp::ZERO) + at.saturating_since(now).min(YEAR)
     }
@@ -120,7 +120,7 @@ impl<V> Shared<V> {
         let sleepers = {
             let mut inner = self.lock();
             inner.stopping = true;
-            core::mem::take(&mut inner.sleepers)
+            std::mem::take(&mut inner.sleepers)
         };
         self.driver.wake();
         sleepers.into_values().for_each(Waker::wake);

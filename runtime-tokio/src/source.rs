@@ -4,8 +4,8 @@
 //! next: it returns how an attempt ended, and the engine chooses. It reads its frames' envelopes
 //! first; the payload of a frame is only decoded when the cache does not hold it yet.
 
-use alloc::sync::Arc;
-use core::future::Future;
+use std::future::Future;
+use std::sync::Arc;
 
 use reflet_core::{
     Body, Change, Digest, Epoch, Event, Failure, Incarnation, Input, Item, Removal, Revision,

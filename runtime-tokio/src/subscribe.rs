@@ -1,13 +1,12 @@
 //! Deltas as a stream of batches, each of them a step from one state of the cache to another.
 
-use alloc::sync::Arc;
-use core::future::poll_fn;
-use core::mem;
-use core::pin::Pin;
-use core::task::{Context, Poll};
-use std::sync::{Mutex, PoisonError};
+use std::future::poll_fn;
+use std::mem;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
-use futures_core::Stream;
+use futures_util::Stream;
 use reflet_core::cache::{Delta, Filter, Mark, Polled, SubscriberId};
 
 use crate::notice::Notice;

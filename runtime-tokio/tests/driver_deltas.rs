@@ -4,8 +4,8 @@
 
 mod driver_rig;
 
-use core::pin::pin;
-use core::time::Duration;
+use std::pin::pin;
+use std::time::Duration;
 
 use driver_rig::{Value, list, live, start, watch, words};
 use futures_util::{FutureExt as _, StreamExt as _};

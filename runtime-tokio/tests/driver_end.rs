@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-extern crate alloc;
-
 mod driver_rig;
 
-use alloc::sync::Arc;
+use std::sync::Arc;
 
 use driver_rig::{Value, alive_tasks, list, live, start};
 use reflet_tokio::reflet_core::{SourceProfile, State};

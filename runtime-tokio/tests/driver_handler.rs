@@ -2,13 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-extern crate alloc;
-
 mod driver_rig;
 
-use alloc::sync::Arc;
-use core::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, mpsc};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
 use driver_rig::{Value, alive_tasks, list, live, start};
 use futures_util::FutureExt as _;

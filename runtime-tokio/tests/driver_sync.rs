@@ -4,7 +4,7 @@
 
 mod driver_rig;
 
-use core::time::Duration;
+use std::time::Duration;
 
 use driver_rig::{list, live, start, watch};
 use reflet_tokio::reflet_core::{

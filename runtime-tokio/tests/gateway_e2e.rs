@@ -404,6 +404,7 @@ async fn what_makes_no_sense_is_quarantined_and_named(transport: Transport) {
         json!({"path_prefix": "/r", "upstream": rig.upstreams[1], "timeout_ms": "soon"}),
         json!({"path_prefix": "/r", "upstream": rig.upstreams[1], "require_key": true}),
         json!("a text"),
+        json!(["/r", rig.upstreams[1]]),
     ] {
         rig.put_and_wait("routes/r", bad.clone()).await;
         let health = rig.health().await;

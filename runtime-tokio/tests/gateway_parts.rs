@@ -2,19 +2,19 @@
 #![cfg(test)]
 
 #[path = "../examples/gateway/main.rs"]
-#[allow(dead_code, reason = "the command line is not part of these tests")]
+#[allow(dead_code, reason = "starting the whole is not part of these tests")]
 mod example;
 #[path = "support/gateway_rig.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod rig;
 
-use core::convert::Infallible;
-use core::time::Duration;
+use std::convert::Infallible;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use example::cli::{OnNewEpoch, Transport};
+use clap::Parser as _;
+use example::cli::{Cli, OnNewEpoch, Transport};
 use example::config_service::ConfigService;
 use example::error::StartError;
 use example::limiter::{Bucket, admit};
@@ -331,4 +331,31 @@ fn what_the_disk_refuses_is_neither_acknowledged_nor_published() {
             .version,
         1
     );
+}
+
+#[test]
+fn a_command_line_that_makes_no_sense_is_refused_with_the_reason() {
+    let parse = |line: &str| Cli::try_parse_from(line.split(' ')).and_then(Cli::checked);
+    for good in [
+        "gateway",
+        "gateway --gateway [::1]:0 --config localhost:0",
+        "gateway --role config --data here.json --no-samples",
+        "gateway --role gateway --config config-1.example:8081",
+    ] {
+        assert!(parse(good).is_ok(), "{good}");
+    }
+    for (line, reason) in [
+        ("gateway --gateway 8080", "HOST:PORT"),
+        ("gateway --config http://localhost:1", "HOST:PORT"),
+        ("gateway --role gateway --config x/y:80", "HOST:PORT"),
+        ("gateway --role gateway --config me@x:80", "HOST:PORT"),
+        ("gateway --config ::1:80", "HOST:PORT"),
+        ("gateway --role gateway --config x:0", "port 0"),
+        ("gateway --role gateway --data here.json", "--data"),
+        ("gateway --role gateway --no-samples", "--no-samples"),
+        ("gateway --log [", "filter"),
+    ] {
+        let error = parse(line).unwrap_err().to_string();
+        assert!(error.contains(reason), "{line}: {error}");
+    }
 }

@@ -1,8 +1,8 @@
 //! Starts the parts that a role asks for, and ends them in order.
 
-use core::net::SocketAddr;
-use core::time::Duration;
 use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 
@@ -169,7 +169,7 @@ impl Signals {
 
     async fn next(&mut self) {
         if tokio::signal::ctrl_c().await.is_err() {
-            core::future::pending().await
+            std::future::pending().await
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 /// A reverse proxy that is configured while it runs, and goes on with its last known good
@@ -55,6 +56,30 @@ pub(crate) struct Cli {
     pub(crate) log: String,
 }
 
+impl Cli {
+    /// The options as they are, if they go together: one that the role has no use for would promise
+    /// what nobody keeps.
+    ///
+    /// # Errors
+    /// They do not go together, in words for whoever typed them.
+    pub(crate) fn checked(self) -> Result<Self, clap::Error> {
+        let wrong = |kind, words| Err(Self::command().error(kind, words));
+        if self.role == Role::Gateway {
+            if self.data.is_some() || self.no_samples {
+                let words = "--data and --no-samples are for a configuration service, which the \
+                             role gateway does not run";
+                return wrong(ErrorKind::ArgumentConflict, words);
+            }
+            if self.config.ends_with(":0") {
+                let words = "--config says where the configuration service is found, which cannot \
+                             be port 0";
+                return wrong(ErrorKind::ValueValidation, words);
+            }
+        }
+        Ok(self)
+    }
+}
+
 /// What to run in one process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
@@ -87,8 +112,20 @@ pub(crate) enum OnNewEpoch {
 fn address(text: &str) -> Result<String, String> {
     let parts = text.rsplit_once(':');
     match parts.map(|(host, port)| (host, port.parse::<u16>())) {
-        Some((host, Ok(_))) if !host.is_empty() => Ok(text.to_owned()),
+        Some((host, Ok(_))) if is_host(host) => Ok(text.to_owned()),
         _ => Err("an address is HOST:PORT, like 127.0.0.1:8080".into()),
+    }
+}
+
+/// Whether this is a name or an IP address, and no piece of a URL. Only in brackets are there colons.
+fn is_host(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
+    match text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !text.is_empty() && text.bytes().all(plain),
     }
 }
 

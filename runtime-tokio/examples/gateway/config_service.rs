@@ -1,10 +1,10 @@
 //! The configuration service: three collections that anybody may write and watch.
 
-use core::net::SocketAddr;
-use core::time::Duration;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper_util::service::TowerToHyperService;
 use reflet_tokio::serve::{

@@ -1,7 +1,7 @@
 //! Why the example cannot start.
 
-use core::error::Error;
-use core::fmt;
+use std::error::Error;
+use std::fmt;
 
 use reflet_tokio::serve::{OpenError, RestoreError, WriteError};
 

@@ -3,9 +3,8 @@
 //! This is all that a user of informers has to write: fold each batch of deltas into one's own
 //! state, and at its mark, put that state in force.
 
-use core::time::Duration;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use reflet_core::cache::{Cache, Delta, Mark};
 use reflet_core::{Health, Policy, Timestamp, Timing};

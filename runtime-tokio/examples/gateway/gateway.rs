@@ -1,9 +1,9 @@
 //! The gateway: a proxy, and the follower that tells it what to do.
 
-use core::convert::Infallible;
-use core::net::SocketAddr;
-use core::time::Duration;
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{ALLOW, CACHE_CONTROL};
 use http::{HeaderValue, Method, Request, StatusCode};

@@ -1,6 +1,6 @@
 //! What a proxy must change about headers.
 
-use core::net::IpAddr;
+use std::net::IpAddr;
 
 use http::header::{CONNECTION, EXPECT, HOST, HeaderName, VIA};
 use http::{HeaderMap, HeaderValue};

@@ -3,7 +3,7 @@
 //! Revisions and object counts are those of the table in force, not of the informers: once a
 //! revision shows here, every later request obeys it.
 
-use core::time::Duration;
+use std::time::Duration;
 
 use reflet_core::{Condition, FailureClass, State, Timestamp};
 use serde::Serialize;

@@ -1,8 +1,7 @@
 //! Token buckets.
 
-use core::time::Duration;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::objects::RateLimit;
 

@@ -3,17 +3,47 @@
 //! Everything is checked while an object is decoded: a bad one never gets as far as the routing
 //! table, and its last good version stays in force.
 
-use core::net::SocketAddr;
-use core::num::NonZeroU32;
-use core::time::Duration;
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::path::PathPrefix;
 
+/// Has each type decoded from JSON objects alone: what serde derives, by itself, also takes an
+/// array of the fields in their order, which nobody means.
+macro_rules! only_from_objects {
+    ($($name:ident)*) => {$(
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                struct Fields;
+                impl<'de> Visitor<'de> for Fields {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("an object")
+                    }
+
+                    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<$name, A::Error> {
+                        // The derived function, which `remote` has made one of the type's own.
+                        $name::deserialize(MapAccessDeserializer::new(map))
+                    }
+                }
+                from.deserialize_map(Fields)
+            }
+        }
+    )*};
+}
+
+only_from_objects!(Route RateLimit ApiKey);
+
 /// An object of `routes`: requests below a path go to an upstream.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(crate) struct Route {
     /// `/hello` takes `/hello` and all below `/hello/`, not `/hellox`. The longest prefix wins.
     pub(crate) path_prefix: PathPrefix,
@@ -44,7 +74,7 @@ fn five_seconds() -> NonZeroU32 {
 /// An object of `rate-limits`: how many requests a route takes. Where a route has several, all of
 /// them hold.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(crate) struct RateLimit {
     /// The name of the route. One that does not exist is no error: it may come later.
     pub(crate) route: String,
@@ -80,7 +110,7 @@ impl TryFrom<f64> for Rate {
 
 /// An object of `api-keys`. A key that several objects name is revoked if one of them says so.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(remote = "Self", deny_unknown_fields)]
 pub(crate) struct ApiKey {
     /// What callers send as `x-api-key`.
     pub(crate) key: Secret,

@@ -1,9 +1,8 @@
 //! The data path: one request in, one request out, judged by the table in force.
 
-use core::net::{IpAddr, SocketAddr};
-use core::time::Duration;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -175,7 +174,7 @@ fn original_host(uri: &Uri, headers: &HeaderMap) -> Option<HeaderValue> {
 }
 
 /// An error with its causes: the outermost alone only says that something failed.
-fn chain(error: &dyn core::error::Error) -> String {
+fn chain(error: &dyn std::error::Error) -> String {
     let mut words = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -1,9 +1,9 @@
 //! Accepts connections and serves HTTP/1.1 on them until it is told to stop.
 
-use core::convert::Infallible;
-use core::future::Future;
-use core::net::SocketAddr;
-use core::time::Duration;
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
@@ -59,7 +59,7 @@ impl Server {
         S::Future: Send,
         B: Body + Send + 'static,
         B::Data: Send,
-        B::Error: Into<Box<dyn core::error::Error + Send + Sync>>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
@@ -93,7 +93,7 @@ async fn run<S, B>(
     S::Future: Send,
     B: Body + Send + 'static,
     B::Data: Send,
-    B::Error: Into<Box<dyn core::error::Error + Send + Sync>>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();

@@ -6,9 +6,9 @@
 //! the service sees that its history is not a continuation, and starts a new epoch. Back up `FILE`
 //! alone: restored together with an older head it would pass for the newest state.
 
-use core::error::Error;
-use core::fmt;
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! The routing table: what a request is judged by, built anew for each consistent state.
 
-use core::fmt;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -86,7 +86,7 @@ impl fmt::Display for DotSegment {
     }
 }
 
-impl core::error::Error for DotSegment {}
+impl std::error::Error for DotSegment {}
 
 /// The three collections, each at one consistent state.
 pub(crate) struct Collections<'a> {

@@ -1,7 +1,7 @@
 //! What to try next, as lines for a shell.
 
-use core::fmt::Write as _;
-use core::net::SocketAddr;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
 
 use super::app::App;
 use super::cli::{Cli, Role};
@@ -25,7 +25,7 @@ pub(crate) fn tour(cli: &Cli, app: &App) -> String {
         Role::Config => writeln!(
             text,
             "The configuration service listens on http://{config}; a gateway for it, in another shell:\n\n    \
-             cargo run --release --example gateway -- --role gateway --config {config}"
+             cargo run --release --example gateway -- --role gateway --gateway {gateway} --config {config}"
         ),
     };
     let upstreams: Vec<_> = app.upstreams().iter().map(ToString::to_string).collect();

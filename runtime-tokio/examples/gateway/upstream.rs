@@ -1,9 +1,9 @@
 //! A sample upstream: it answers with what it was asked, so that one sees what the gateway sent.
 
-use core::convert::Infallible;
-use core::net::SocketAddr;
-use core::time::Duration;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;

@@ -1,9 +1,9 @@
 //! How an [`HttpSource`] is put together, and what can be wrong with that.
 
-use core::fmt;
-use core::marker::PhantomData;
-use core::time::Duration;
+use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use http::header::{
     ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName,
@@ -79,7 +79,7 @@ impl fmt::Display for BuildError {
     }
 }
 
-impl core::error::Error for BuildError {}
+impl std::error::Error for BuildError {}
 
 /// Puts an [`HttpSource`] together; see [`HttpSource::builder`].
 pub struct HttpSourceBuilder<T> {

@@ -1,8 +1,8 @@
 //! Byte streams to a server: how one is opened, and the seam where another kind is put in.
 
-use core::future::Future;
-use core::pin::Pin;
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;

@@ -4,8 +4,8 @@
 //! Everything is borrowed from what was read. Skipping a payload does not recurse, so its nesting
 //! cannot exhaust the stack.
 
-use alloc::borrow::Cow;
-use alloc::sync::Arc;
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use reflet_core::{Incarnation, Revision, VersionRef};
 use serde::de::DeserializeOwned;

@@ -1,9 +1,9 @@
 //! What went wrong, as the engine's classes of failure.
 
-use core::error::Error;
-use core::fmt::Write as _;
-use core::time::Duration;
+use std::error::Error;
+use std::fmt::Write as _;
 use std::io;
+use std::time::Duration;
 
 use http::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER};
 use http::{HeaderName, StatusCode};

@@ -1,6 +1,6 @@
 //! Splits what a connection brings into lines, in linear time and bounded memory.
 
-use core::mem;
+use std::mem;
 
 use bytes::{Bytes, BytesMut};
 

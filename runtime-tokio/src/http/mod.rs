@@ -36,10 +36,10 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-use alloc::sync::Arc;
-use core::fmt;
-use core::marker::PhantomData;
-use core::time::Duration;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
 
 use reflet_core::{Class, Failure, FailureClass, Feed, RevisionOrder, SourceProfile, WatchFrom};
 use serde::de::DeserializeOwned;

@@ -1,6 +1,6 @@
 //! Request targets: what goes into one is encoded, whatever it is.
 
-use core::fmt::{Display, Write as _};
+use std::fmt::{Display, Write as _};
 
 /// `text` as one path segment or query value: all but RFC 3986's unreserved characters encoded.
 pub(super) fn encode(text: &str) -> String {

@@ -1,6 +1,6 @@
 //! A watch by long polls: one attempt, many requests, paced here.
 
-use core::time::Duration;
+use std::time::Duration;
 
 use http::StatusCode;
 use reflet_core::{Epoch, Failure, FailureClass, Revision};

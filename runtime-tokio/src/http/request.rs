@@ -3,11 +3,11 @@
 //! No task is spawned: whoever waits for an answer also drives its connection, so dropping that
 //! future closes the socket. One idle connection is kept for the next page or poll.
 
-use core::future::{Future, poll_fn};
-use core::pin::{Pin, pin};
-use core::task::{Context, Poll};
-use core::time::Duration;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HOST};

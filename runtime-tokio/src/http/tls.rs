@@ -1,7 +1,7 @@
 //! TLS over a connector's stream. Certificates are always checked; there is no switch.
 
-use alloc::sync::Arc;
 use std::io;
+use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};

@@ -3,10 +3,7 @@
 //! Values are kept as raw text, which is checked in a loop and not by recursion, so that no
 //! nesting can exhaust the stack.
 
-use alloc::boxed::Box;
-use alloc::string::String;
-use alloc::vec::Vec;
-use core::error::Error;
+use std::error::Error;
 
 use axum::body::to_bytes;
 use axum::extract::Request;

@@ -1,11 +1,8 @@
 //! A collection that a service publishes.
 
-use alloc::collections::BTreeMap;
-use alloc::string::String;
-use alloc::sync::Arc;
-use alloc::vec::Vec;
-use core::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, Semaphore};
@@ -169,7 +166,7 @@ impl Collection {
     pub fn put(
         &self,
         key: impl Into<String>,
-        value: alloc::boxed::Box<RawValue>,
+        value: Box<RawValue>,
         precondition: Precondition,
     ) -> Result<Written, WriteError> {
         self.one(Change::Put {
@@ -195,7 +192,7 @@ impl Collection {
     }
 
     fn one(&self, change: Change) -> Result<Written, WriteError> {
-        let committed = self.transaction(alloc::vec![change])?;
+        let committed = self.transaction(vec![change])?;
         committed
             .written
             .into_iter()
@@ -275,7 +272,7 @@ impl Collection {
         let before = {
             let mut state = shared.state();
             next.closed = state.closed;
-            core::mem::replace(&mut *state, next)
+            std::mem::replace(&mut *state, next)
         };
         shared.changed.notify_waiters();
         drop(writer);

@@ -1,8 +1,7 @@
 //! What can go wrong, one enum per operation.
 
-use alloc::string::String;
-use core::error::Error;
-use core::fmt;
+use std::error::Error;
+use std::fmt;
 
 use super::object::Precondition;
 

@@ -1,9 +1,7 @@
 //! A collection as a value: to keep it over a restart, to move it, to go back to a backup.
 
-use alloc::string::String;
-use alloc::sync::Arc;
-use alloc::vec::Vec;
-use core::fmt;
+use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 

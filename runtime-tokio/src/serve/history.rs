@@ -1,10 +1,8 @@
 //! The bounded history of transactions: what watches stream from, and what turns the present
 //! state back into that of an earlier revision.
 
-use alloc::collections::VecDeque;
-use alloc::sync::Arc;
-use alloc::vec::Vec;
-use std::sync::OnceLock;
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 

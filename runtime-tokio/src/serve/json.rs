@@ -1,8 +1,5 @@
 //! The few pieces of JSON that this server writes and normalises itself, without recursion.
 
-use alloc::string::String;
-use alloc::vec::Vec;
-
 /// Appends `text` as a JSON string.
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
@@ -77,7 +74,8 @@ pub(super) fn compact(text: &str, max_depth: usize) -> Option<String> {
 
 /// Reads and writes a `u64` as a decimal string, for serde.
 pub(super) mod decimal_text {
-    use alloc::borrow::Cow;
+    use std::borrow::Cow;
+
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     pub(in super::super) fn serialize<S: Serializer>(

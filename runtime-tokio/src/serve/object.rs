@@ -1,9 +1,7 @@
 //! Objects, the changes that clients ask for, and the steps that a transaction makes of them.
 
-use alloc::boxed::Box;
-use alloc::string::String;
-use alloc::sync::Arc;
-use core::fmt;
+use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -44,7 +42,7 @@ impl Object {
 
     /// Appends the object's envelope and, last, its value, without the braces around them; `last`
     /// marks the end of a transaction.
-    pub(super) fn write_fields(&self, version: u64, last: bool, out: &mut alloc::vec::Vec<u8>) {
+    pub(super) fn write_fields(&self, version: u64, last: bool, out: &mut Vec<u8>) {
         json::field(out, "key", &self.key);
         json::counter(out, "version", version);
         json::counter(out, "uid", self.uid);

@@ -1,7 +1,7 @@
 //! What a collection may cost, and how it behaves in time.
 
-use alloc::sync::Arc;
-use core::time::Duration;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::export::Journal;
 

@@ -3,10 +3,9 @@
 //! Nothing is kept per reader, so any number of slow lists costs no memory. A list can go on for
 //! as long as a watch could be resumed from its revision; it would be of no use any longer.
 
-use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
-use alloc::vec::Vec;
-use core::ops::Bound;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::Arc;
 
 use super::history::{Forgotten, History};
 use super::object::Object;
@@ -71,7 +70,7 @@ pub(super) fn overlay<'a>(
 ) -> impl Iterator<Item = &'a Arc<Object>> {
     let mut base = base.peekable();
     let mut changes = changes.into_iter().peekable();
-    core::iter::from_fn(move || {
+    std::iter::from_fn(move || {
         loop {
             let (Some(&(changed, _)), kept) = (changes.peek(), base.peek()) else {
                 return base.next();

@@ -1,9 +1,7 @@
 //! What a client asks for in a query string, and the token that continues a list.
 
-use alloc::string::String;
-use alloc::vec::Vec;
-use core::fmt::Write as _;
-use core::time::Duration;
+use std::fmt::Write as _;
+use std::time::Duration;
 
 use axum::extract::Query;
 use http::Uri;

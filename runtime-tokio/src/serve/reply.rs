@@ -1,7 +1,6 @@
 //! The shapes of responses.
 
-use alloc::borrow::Cow;
-use alloc::vec::Vec;
+use std::borrow::Cow;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};

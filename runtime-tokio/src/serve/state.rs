@@ -1,7 +1,6 @@
 //! What is behind a collection's lock.
 
-use alloc::sync::Arc;
-use alloc::vec::Vec;
+use std::sync::Arc;
 
 use super::error::OpenError;
 use super::history::{Forgotten, History, Transaction};

@@ -3,13 +3,12 @@
 //! A watcher is a position in the shared history and at most one portion of it in flight. One that
 //! is slower than the history is cut off; nothing is ever queued for it.
 
-use alloc::sync::Arc;
-use alloc::vec::Vec;
-use core::convert::Infallible;
-use core::time::Duration;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use futures_core::Stream;
+use futures_util::Stream;
 use http::StatusCode;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};

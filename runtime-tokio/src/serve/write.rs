@@ -1,10 +1,8 @@
 //! From the changes that an author asks for to the steps of a transaction: every check that can
 //! refuse a write is here.
 
-use alloc::collections::BTreeSet;
-use alloc::string::String;
-use alloc::sync::Arc;
-use alloc::vec::Vec;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::value::RawValue;
 

@@ -96,7 +96,7 @@ async fn a_limited_poll_never_tears_a_transaction() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiting_poll_hears_of_close_restore_and_compaction() {
+async fn a_waiting_poll_hears_of_close_and_restore_and_loses_nothing_to_a_compaction() {
     let rig = Rig::new();
     rig.put("a", 1);
     let export = rig.things.export();
@@ -120,4 +120,9 @@ async fn a_waiting_poll_hears_of_close_restore_and_compaction() {
     rig.get("/v1/things?watch=poll&from=2")
         .await
         .assert_error(412, "Behind");
+    let (news, ()) = tokio::join!(rig.get(path), async {
+        rig.things.compact(1);
+        rig.put("a", 2);
+    });
+    assert_eq!(revisions(&news), ["2"]);
 }

@@ -1,13 +1,12 @@
 //! A gateway, a configuration service that can be stopped and started again, two upstreams, and
 //! somebody who asks.
 
-use core::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-use core::time::Duration;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};

@@ -1,4 +1,4 @@
-use core::fmt;
+use std::fmt;
 
 use reflet_core::FailureClass;
 use serde::{Deserialize, Deserializer, de::Error as _};

@@ -1,4 +1,4 @@
-use core::time::Duration;
+use std::time::Duration;
 
 use reflet_core::FailureClass;
 use serde_json::Value;

@@ -1,10 +1,9 @@
 //! A recording engine and a scripted server, joined by pipes in memory.
 
-use alloc::collections::VecDeque;
-use alloc::sync::Arc;
-use core::fmt;
+use std::collections::VecDeque;
+use std::fmt;
 use std::io;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use reflet_core::{Body, Change, Failure, Input, Revision, WatchFrom};
 use serde::de::DeserializeOwned;

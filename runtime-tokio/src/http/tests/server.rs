@@ -1,7 +1,7 @@
 //! The source against this crate's own server.
 
-use core::time::Duration;
 use std::io;
+use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;

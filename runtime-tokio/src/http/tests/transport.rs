@@ -1,6 +1,6 @@
-use alloc::sync::Arc;
-use core::time::Duration;
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
 use reflet_core::FailureClass;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -147,7 +147,7 @@ impl Connect for Dead {
         assert_eq!((target.host.as_str(), target.port), ("::1", 81));
         match self.0 {
             Some(kind) => Err(kind.into()),
-            None => core::future::pending().await,
+            None => std::future::pending().await,
         }
     }
 }
