@@ -1,6 +1,6 @@
 //! The engine: a reflector that decides, and a cache that remembers.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use core::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
@@ -15,7 +15,7 @@ use crate::reflector::{
     WatchRun,
 };
 use crate::time::Timestamp;
-use crate::token::{Incarnation, Revision, VersionRef};
+use crate::token::{Incarnation, VersionRef};
 
 /// What a verifying list compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +59,6 @@ pub struct Informer<K: Key, V, S = FixedState> {
     pub(crate) rewind: RewindJudge,
     pub(crate) graves: Graves<K>,
     pub(crate) quarantine: Quarantine<K>,
-    /// Keys that events changed while a verify runs beside the watch, with their revisions.
-    pub(crate) touched: Option<BTreeMap<K, Option<Revision>>>,
     /// Something with an unknown key was rejected.
     pub(crate) degraded: bool,
 
@@ -128,7 +126,6 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             rewind: RewindJudge::default(),
             graves: Graves::new(limits.graves),
             quarantine: Quarantine::new(limits.quarantined),
-            touched: None,
             degraded: false,
             pacer: Pacer::new(timing.burst, timing.min_interval),
             backoff: Backoff::new(timing.backoff_min, timing.backoff_max, seed),

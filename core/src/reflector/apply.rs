@@ -3,7 +3,7 @@
 use core::hash::BuildHasher;
 
 use crate::cache::Upsert;
-use crate::config::{Class, RevisionOrder};
+use crate::config::RevisionOrder;
 use crate::informer::Informer;
 use crate::input::{Body, Item};
 use crate::key::Key;
@@ -67,25 +67,20 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         if snapshot.bytes > self.config.limits.bytes {
             return Err(Refusal::Limit(LimitKind::Bytes));
         }
-        if !self.admits(key, version) {
-            self.cache.mark(key);
+        if !self.admits(key) {
             return Ok(());
         }
         let held = snapshot.shortcuts && self.is_held(key, version, incarnation);
-        match body {
-            Body::Undecodable(words) => {
-                self.reject(key, version, undecodable(words));
+        match self.judge_body(version, body) {
+            Err(error) => snapshot.staging.reject(key, version, error, size),
+            Ok(None) if !held => return Err(Refusal::Bad(BadInput::NotHeld)),
+            Ok(_) if held => {
                 self.cache.mark(key);
             }
-            Body::Unchanged if !held => return Err(Refusal::Bad(BadInput::NotHeld)),
-            Body::Unchanged | Body::Value(_) if held => {
-                self.cache.mark(key);
-                self.release(key);
-            }
-            Body::Value(value) => snapshot
+            Ok(Some(value)) => snapshot
                 .staging
                 .upsert(key, version, incarnation, value, size),
-            Body::Unchanged => {}
+            Ok(None) => {}
         }
         if snapshot.staging.bytes > self.config.limits.staged_bytes {
             return Err(Refusal::Limit(LimitKind::StagedBytes));
@@ -105,50 +100,42 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         })
     }
 
-    /// Whether key and version are short enough; says so where not.
-    pub(crate) fn admits(&mut self, key: &K::Borrowed, version: VersionRef<'_>) -> bool {
-        let key_bytes = K::bytes(key).len();
-        if key_bytes > self.config.limits.key_bytes {
-            let error = Rejection::KeyTooLong { bytes: key_bytes };
+    /// Whether the key is short enough; says so where not.
+    pub(crate) fn admits(&mut self, key: &K::Borrowed) -> bool {
+        let bytes = K::bytes(key).len();
+        let admitted = bytes <= self.config.limits.key_bytes;
+        if !admitted {
+            let error = Rejection::KeyTooLong { bytes };
             self.notices.push(Notice::UnknownRejected { error });
-            return false;
         }
-        let version_bytes = version.text_bytes();
-        if version_bytes > self.config.limits.token_bytes {
-            self.reject(
-                key,
-                0.into(),
-                Rejection::VersionTooLong {
-                    bytes: version_bytes,
-                },
-            );
-            return false;
-        }
-        true
+        admitted
     }
 
-    /// The newest version of an object is of no use: its last good one stays in force.
-    pub(crate) fn reject(&mut self, key: &K::Borrowed, version: VersionRef<'_>, error: Rejection) {
-        let (key, version) = (K::own(key), version.to_version());
-        self.quarantine.reject(key.clone(), error.clone());
-        self.notices.push(Notice::ObjectRejected {
-            key,
-            version,
-            error,
-        });
-    }
-
-    fn release(&mut self, key: &K::Borrowed) {
-        if !self.quarantine.is_empty() {
-            self.release_owned(&K::own(key));
+    /// The value of an item, `None` where it is said to be unchanged, or why it is rejected.
+    pub(crate) fn judge_body(
+        &self,
+        version: VersionRef<'_>,
+        body: Body<'_, V>,
+    ) -> Result<Option<V>, Rejection> {
+        let bytes = version.text_bytes();
+        if bytes > self.config.limits.token_bytes {
+            return Err(Rejection::VersionTooLong { bytes });
+        }
+        match body {
+            Body::Value(value) => Ok(Some(value)),
+            Body::Unchanged => Ok(None),
+            Body::Undecodable(words) => Err(undecodable(words)),
         }
     }
 
-    fn release_owned(&mut self, key: &K) {
-        if self.quarantine.release(key) {
+    /// True if it was quarantined.
+    fn release(&mut self, key: &K) -> bool {
+        let released = self.quarantine.release(key);
+        if released {
             self.notices
                 .push(Notice::ObjectRecovered { key: key.clone() });
         }
+        released
     }
 
     /// Something whose key is not known was rejected.
@@ -177,6 +164,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                         bytes = bytes.saturating_sub(old.size.saturating_add(key));
                     }
                 }
+                Staged::Rejected { .. } => {}
             }
         }
         if objects > self.config.limits.objects {
@@ -195,20 +183,17 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         revision: Option<&Revision>,
     ) {
         for change in changes {
-            self.remember_touched(&change, revision);
+            self.touch(change.key(), revision);
             self.apply(change, Compare::Versions);
         }
     }
 
     /// A verify that runs beside the watch must not undo what came after its revision.
-    fn remember_touched(&mut self, change: &Staged<K, V>, revision: Option<&Revision>) {
-        let Some(touched) = &mut self.touched else {
+    fn touch(&mut self, key: &K, revision: Option<&Revision>) {
+        let Some(list) = &mut self.list else {
             return;
         };
-        let key = match change {
-            Staged::Upsert(upsert) => &upsert.key,
-            Staged::Delete { key, .. } => key,
-        };
+        let touched = &mut list.snapshot.touched;
         touched.insert(key.clone(), revision.cloned());
         if touched.len() > self.config.limits.objects {
             // Too much happened beside it (P8): a later verify will do.
@@ -225,6 +210,20 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 let version = version.as_ref().map(crate::token::Version::as_ref);
                 self.apply_delete(&key, version, last)
             }
+            // Its last good version stays in force.
+            Staged::Rejected {
+                key,
+                version,
+                error,
+            } => {
+                self.quarantine.reject(key.clone(), error.clone());
+                self.notices.push(Notice::ObjectRejected {
+                    key,
+                    version,
+                    error,
+                });
+                Applied::Unchanged
+            }
         }
     }
 
@@ -236,7 +235,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             value,
             size,
         } = upsert;
-        self.release_owned(&key);
+        self.release(&key);
         let (key_ref, version) = (key.borrow(), version.as_ref());
         let mut applied = Applied::Added;
         if let Some(entry) = self.cache.entry(key_ref) {
@@ -258,7 +257,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                     return Applied::Unchanged;
                 }
             }
-        } else if compare != Compare::Rewound && self.graves.covers(&key, version) {
+        } else if self.graves.covers(&key, version, incarnation) {
             return Applied::Unchanged;
         }
         self.cache.upsert(Upsert {
@@ -277,21 +276,25 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         version: Option<VersionRef<'_>>,
         last: Option<V>,
     ) -> Applied {
-        self.release_owned(key);
+        let was_rejected = self.release(key);
         let known = self
             .cache
             .entry(key.borrow())
-            .map(|entry| entry.version.clone());
-        if self.config.source.versions_ordered
-            && let (Some(version), Some(known)) = (version, &known)
+            .map(|entry| (entry.version.clone(), entry.incarnation));
+        // Of a rejected object the cache has another version than the one that is deleted here.
+        if self.is_unordered()
+            && !was_rejected
+            && let (Some(version), Some((known, _))) = (version, &known)
             && version.is_older_than(known)
         {
             return Applied::Unchanged;
         }
-        if self.buries()
+        let (known, incarnation) = known.unzip();
+        if self.is_unordered()
             && let Some(version) = version.map(VersionRef::to_version).or(known)
         {
-            self.graves.bury(key.clone(), version);
+            self.graves
+                .bury(key.clone(), version, incarnation.flatten());
         }
         if self.cache.delete(key.borrow(), last, false) {
             Applied::Updated
@@ -301,13 +304,13 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     }
 
     /// Whether this source's changes can arrive out of order.
-    fn buries(&self) -> bool {
+    fn is_unordered(&self) -> bool {
         let source = &self.config.source;
-        source.versions_ordered
-            && (source.order == RevisionOrder::Opaque || source.class == Class::Fuzzy)
+        source.versions_ordered && source.order == RevisionOrder::Opaque
     }
 }
 
+/// Whether two objects of one key may be the same one: an unknown incarnation is taken to be.
 fn same_incarnation(a: Option<Incarnation>, b: Option<Incarnation>) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => a == b,

@@ -1,12 +1,13 @@
 //! A full state becomes visible at once and whole.
 
+use alloc::vec::Vec;
 use core::hash::BuildHasher;
 
 use crate::config::{Class, OnNewEpoch, OnRewind, RevisionOrder};
 use crate::informer::Informer;
 use crate::key::Key;
 use crate::output::{BadInput, ListReason, Notice};
-use crate::token::{Epoch, Revision};
+use crate::token::{Epoch, Revision, VersionRef};
 
 use super::apply::{Applied, Compare};
 use super::run::{Header, Snapshot};
@@ -139,24 +140,29 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         }
         if snapshot.rewound {
             self.announce_rewind(&header);
-        }
-        let difference = self.replace(&mut snapshot, header.revision.as_ref());
-        self.touched = None;
-        self.take_position(&snapshot, header, beside);
-        self.degraded = snapshot.unknown_rejected;
-        if !snapshot.unknown_rejected {
-            for key in self.quarantine.end_list() {
-                self.notices.push(Notice::ObjectRecovered { key });
+            let mut changes = snapshot.staging.changes.iter();
+            let rejected = changes.any(|change| matches!(change, Staged::Rejected { .. }));
+            if snapshot.unknown_rejected || rejected {
+                self.forget_versions();
             }
         }
+        self.quarantine.begin_list();
+        let difference = self.replace(&mut snapshot, header.revision.as_ref());
+        if !snapshot.unknown_rejected {
+            self.end_quarantine(&snapshot, header.revision.as_ref());
+        }
+        self.take_position(&snapshot, header, beside);
+        self.degraded = snapshot.unknown_rejected;
         self.publish();
         self.tell_commit(snapshot.reason, difference);
+        self.full_payloads &= snapshot.shortcuts;
         self.last_list = self.now;
-        self.verify_due = self
-            .config
-            .timing
-            .verify_period
-            .map(|period| self.now.saturating_add(period));
+        if let Some(period) = self.config.timing.verify_period {
+            self.want_verify(self.now.saturating_add(period));
+        }
+        if self.degraded {
+            self.want_verify_after_loss();
+        }
         Committed::Yes
     }
 
@@ -188,6 +194,19 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         self.graves.clear();
     }
 
+    /// What survives a rewind only because its new state was rejected has a version of the old
+    /// history: the same version may stand for other content now, and a lower one may be newer.
+    fn forget_versions(&mut self) {
+        let entries = self.cache.iter();
+        let held: Vec<_> = entries
+            .map(|entry| (entry.key.clone(), entry.size))
+            .collect();
+        for (key, size) in held {
+            self.cache
+                .restamp(key.borrow(), VersionRef::parse(""), None, size);
+        }
+    }
+
     /// Brings the cache to the state that was collected.
     fn replace(
         &mut self,
@@ -204,9 +223,9 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         for change in core::mem::take(&mut snapshot.staging.changes) {
             let (key, version) = match &change {
                 Staged::Upsert(upsert) => (upsert.key.clone(), Some(upsert.version.clone())),
-                Staged::Delete { key, .. } => (key.clone(), None),
+                Staged::Delete { key, .. } | Staged::Rejected { key, .. } => (key.clone(), None),
             };
-            if self.is_newer_than_list(&key, revision) {
+            if snapshot.is_overtaken(&key, revision) {
                 self.cache.mark(key.borrow());
                 continue;
             }
@@ -222,29 +241,23 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             difference.diverged += usize::from(settled || old_news);
         }
         if !snapshot.unknown_rejected {
-            difference.deleted = self.delete_missing(revision);
+            // Nobody saw their deletes.
+            difference.deleted = self
+                .cache
+                .delete_unmarked(&mut |key| snapshot.is_overtaken(key, revision));
             difference.diverged += if settled { difference.deleted } else { 0 };
         }
         difference
     }
 
-    /// Objects that a complete list does not have are gone; nobody saw their deletes.
-    fn delete_missing(&mut self, revision: Option<&Revision>) -> usize {
-        let touched = self.touched.take();
-        let deleted = self.cache.delete_unmarked(&mut |key| {
-            touched
-                .as_ref()
-                .is_some_and(|touched| is_touched_after(touched.get(key), revision))
-        });
-        self.touched = touched;
-        deleted
-    }
-
-    /// Whether a list that runs beside the watch has been overtaken by an event about this key.
-    fn is_newer_than_list(&self, key: &K, revision: Option<&Revision>) -> bool {
-        self.touched
-            .as_ref()
-            .is_some_and(|touched| is_touched_after(touched.get(key), revision))
+    /// What the list did not reject is good again, or gone.
+    fn end_quarantine(&mut self, snapshot: &Snapshot<K, V>, revision: Option<&Revision>) {
+        let released = self
+            .quarantine
+            .end_list(|key| snapshot.is_overtaken(key, revision));
+        for key in released {
+            self.notices.push(Notice::ObjectRecovered { key });
+        }
     }
 
     /// Whether the watch had already brought everything up to a verifying list's revision, so that
@@ -287,15 +300,12 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 .complete
                 .as_ref()
                 .is_some_and(|ours| is_before(&revision, ours));
-        if behind_watch {
-            return;
+        if !behind_watch {
+            self.position.complete_at(revision.clone());
         }
-        self.position.complete_at(revision.clone());
         if self.config.source.class == Class::Fuzzy
             && let Some(newest) = &snapshot.newest
-            && *newest != revision
         {
-            self.position.fuzzy_until = Some(newest.clone());
             self.position.saw(newest.clone());
         }
     }
@@ -338,15 +348,5 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 deleted,
             });
         }
-    }
-}
-
-/// Whether a key was touched by an event later than `revision`. An event without a revision
-/// counts as later: that is the safe side.
-fn is_touched_after(touched: Option<&Option<Revision>>, revision: Option<&Revision>) -> bool {
-    match (touched, revision) {
-        (None, _) => false,
-        (Some(Some(event)), Some(list)) => is_before(list, event),
-        (Some(_), _) => true,
     }
 }

@@ -88,7 +88,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         self.cancel(run.attempt);
         self.watch_over();
         self.trouble(Condition::TimedOut(reason));
-        if let WatchKind::Initial(_) = run.kind {
+        if matches!(run.kind, WatchKind::Initial(_)) && reason != TimerReason::Opening {
             // The end mark did not come: a source that does not send it can still be listed.
             self.fall_back();
         }
@@ -110,8 +110,11 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let class = failure.class;
         self.record(run.attempt, failure);
         let condition = Condition::Failing(class);
+        if let WatchKind::Initial(_) = run.kind {
+            self.unconstrain(class);
+        }
         match class {
-            FailureClass::Gone => self.watch_gone(&run),
+            FailureClass::Gone => self.watch_gone(),
             FailureClass::Behind | FailureClass::Malformed => return self.stuck(&run, condition),
             FailureClass::Unsupported => self.watch_unsupported(&run),
             FailureClass::Retryable
@@ -129,11 +132,9 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     /// The history needed to resume is gone: take the whole state, not older than what we have.
     /// The first time at once; a source that keeps less history than a list takes is paced.
-    fn watch_gone(&mut self, run: &WatchRun<K, V>) {
+    fn watch_gone(&mut self) {
         self.watch_over();
-        if !run.delivered {
-            self.gone_in_a_row = self.gone_in_a_row.saturating_add(1);
-        }
+        self.gone_in_a_row = self.gone_in_a_row.saturating_add(1);
         let retry = if self.gone_in_a_row > 1 {
             Retry::Backoff
         } else {

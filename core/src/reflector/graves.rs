@@ -4,53 +4,72 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 
-use crate::token::{Version, VersionRef};
+use crate::token::{Incarnation, Version, VersionRef};
 
 /// The newest deletes of a source whose changes may arrive out of order.
 #[derive(Clone, Debug)]
 pub(crate) struct Graves<K> {
-    versions: BTreeMap<K, Version>,
+    newest: BTreeMap<K, Grave>,
     /// In the order of their deletes; of a key that was deleted twice only the newer one counts.
-    order: VecDeque<(K, Version)>,
+    order: VecDeque<(K, Grave)>,
     limit: usize,
+}
+
+/// The last version of an object; versions are only comparable within one incarnation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Grave {
+    version: Version,
+    incarnation: Option<Incarnation>,
 }
 
 impl<K: Ord + Clone> Graves<K> {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
-            versions: BTreeMap::new(),
+            newest: BTreeMap::new(),
             order: VecDeque::new(),
             limit,
         }
     }
 
     /// An object was deleted at this version, or in this last version.
-    pub(crate) fn bury(&mut self, key: K, version: Version) {
-        if self.limit == 0 {
+    pub(crate) fn bury(&mut self, key: K, version: Version, incarnation: Option<Incarnation>) {
+        let known = self.newest.get(&key);
+        if self.limit == 0 || known.is_some_and(|grave| grave.version == version) {
+            // The same delete once more, of which now less is known.
             return;
         }
         while self.order.len() >= self.limit {
-            let Some((oldest, version)) = self.order.pop_front() else {
+            let Some((oldest, grave)) = self.order.pop_front() else {
                 break;
             };
-            if self.versions.get(&oldest) == Some(&version) {
-                self.versions.remove(&oldest);
+            if self.newest.get(&oldest) == Some(&grave) {
+                self.newest.remove(&oldest);
             }
         }
-        self.order.push_back((key.clone(), version.clone()));
-        self.versions.insert(key, version);
+        let grave = Grave {
+            version,
+            incarnation,
+        };
+        self.order.push_back((key.clone(), grave.clone()));
+        self.newest.insert(key, grave);
     }
 
     /// Whether an update to this version is older than the delete, or the deleted version itself.
-    pub(crate) fn covers(&self, key: &K, version: VersionRef<'_>) -> bool {
-        self.versions
-            .get(key)
-            .is_some_and(|grave| version == *grave || version.is_older_than(grave))
+    pub(crate) fn covers(
+        &self,
+        key: &K,
+        version: VersionRef<'_>,
+        incarnation: Option<Incarnation>,
+    ) -> bool {
+        self.newest.get(key).is_some_and(|grave| {
+            let older = version == grave.version || version.is_older_than(&grave.version);
+            older && grave.incarnation == incarnation
+        })
     }
 
     /// The history is another one: nothing of the old one counts.
     pub(crate) fn clear(&mut self) {
-        self.versions.clear();
+        self.newest.clear();
         self.order.clear();
     }
 }

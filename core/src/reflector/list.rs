@@ -11,7 +11,7 @@ use crate::token::{Epoch, Revision};
 
 use super::apply::Refusal;
 use super::commit::{Committed, Verdict};
-use super::run::{Header, ListRun, Retry};
+use super::run::{Header, ListRun, Retry, WatchKind};
 use super::steer::retry_for;
 use super::{check_revision, is_before};
 
@@ -37,7 +37,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             }
             Input::PageEnd { next } if run.in_page => self.page_end(run, next),
             Input::Unmodified if run.known.is_some() && run.pages == 0 && !run.in_page => {
-                self.unmodified(&run);
+                self.after_commit(run.beside);
                 None
             }
             Input::Heartbeat => Some(run),
@@ -83,18 +83,15 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             return self.later_page(run, &header);
         }
         let verdict = match self.judge_epoch(&mut run.snapshot, header.epoch.as_ref()) {
-            Verdict::Take => {
-                // Beside a watch that moves on, a list is as new as it was when it was asked for.
-                let floor = if run.beside {
-                    run.at_least.clone()
-                } else {
-                    self.position.seen.clone()
-                };
-                self.judge_revision(&mut run.snapshot, header, floor)
-            }
+            Verdict::Take => self.judge_revision(&mut run.snapshot, header, run.floor.clone()),
             verdict => verdict,
         };
         match verdict {
+            Verdict::Take if run.snapshot.older && self.verifies_beside(&run) => {
+                // The watch beside it shows that the source was not set back.
+                self.cancel(run.attempt);
+                self.list_over(run, Condition::OlderThanCache, Retry::Backoff)
+            }
             Verdict::Take if run.snapshot.rewound && run.beside => {
                 // The watch beside it belongs to a history that is no more: start over.
                 self.list = Some(run);
@@ -171,9 +168,12 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     fn commit_list(&mut self, run: ListRun<K, V>) {
         let beside = run.beside;
-        let with_watch = beside && self.config.source.feed != Feed::HintOnly;
+        let with_watch = self.verifies_beside(&run);
         match self.commit_snapshot(run.snapshot, with_watch) {
-            Committed::Yes => self.after_commit(beside),
+            Committed::Yes => {
+                self.overtake_watch();
+                self.after_commit(beside);
+            }
             Committed::Older => {
                 // Evidence of a rewind, but not enough yet: another list, any state will do.
                 self.trouble(Condition::OlderThanCache);
@@ -185,8 +185,25 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         }
     }
 
-    /// A complete state is in the cache.
-    pub(crate) fn after_commit(&mut self, beside: bool) {
+    /// Whether it runs beside a watch that brings changes.
+    fn verifies_beside(&self, run: &ListRun<K, V>) -> bool {
+        run.beside && self.config.source.feed != Feed::HintOnly
+    }
+
+    /// What the watch had begun is in the list, if that has come further.
+    fn overtake_watch(&mut self) {
+        let complete = self.position.complete.as_ref();
+        let overtaken = |at: &Revision| complete.is_some_and(|complete| !is_before(complete, at));
+        if let Some(run) = &mut self.watch {
+            run.seen.take_if(|seen| overtaken(seen));
+            if let WatchKind::Changes { batch } = &mut run.kind {
+                batch.take_if(|(at, _)| overtaken(at));
+            }
+        }
+    }
+
+    /// A complete state is in the cache: a new one, or still the one that is there.
+    fn after_commit(&mut self, beside: bool) {
         self.dead_ends = 0;
         if matches!(self.config.source.feed, Feed::FullState { .. }) {
             self.well_since.get_or_insert(self.now);
@@ -197,11 +214,6 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         } else {
             self.follow();
         }
-    }
-
-    fn unmodified(&mut self, run: &ListRun<K, V>) {
-        self.last_list = self.now;
-        self.after_commit(run.beside);
     }
 
     fn go_on_listing(
@@ -249,11 +261,16 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let class = failure.class;
         self.withdraw(run.attempt);
         self.record(run.attempt, failure);
-        // A replica that is still behind, or knows nothing of that revision: ask for any state,
-        // and let the rewind policy judge it.
-        self.unconstrained |=
-            matches!(class, FailureClass::Behind | FailureClass::Gone) && run.pages == 0;
+        if run.pages == 0 {
+            self.unconstrain(class);
+        }
         self.list_over(run, Condition::Failing(class), retry_for(class))
+    }
+
+    /// After a replica that is still behind, or knows nothing of the revision: asks for any state,
+    /// and lets the rewind policy judge it.
+    pub(crate) fn unconstrain(&mut self, class: FailureClass) {
+        self.unconstrained |= matches!(class, FailureClass::Behind | FailureClass::Gone);
     }
 
     pub(crate) fn list_timed_out(&mut self, run: ListRun<K, V>, reason: TimerReason) {
@@ -267,8 +284,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     /// The list is over without a result. Nothing of it was visible; nothing changes.
     fn list_over(&mut self, run: ListRun<K, V>, condition: Condition, retry: Retry) -> Step<K, V> {
-        self.touched = None;
-        if run.beside && self.config.source.feed != Feed::HintOnly {
+        if self.verifies_beside(&run) {
             // The watch is as good as it was: verify later.
             self.want_verify(
                 self.now

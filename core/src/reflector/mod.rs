@@ -51,10 +51,9 @@ pub(crate) struct Position {
     pub(crate) epoch: Option<Epoch>,
     /// Everything up to here is in the cache: watches resume after it.
     pub(crate) complete: Option<Revision>,
-    /// The newest revision of which something is in the cache.
+    /// The newest revision of which something is in the cache: of a cut transaction, or of a fuzzy
+    /// list's newest page. The cache is one state once `complete` has reached it.
     pub(crate) seen: Option<Revision>,
-    /// The cache is consistent once `complete` has reached this (a fuzzy list).
-    pub(crate) fuzzy_until: Option<Revision>,
 }
 
 impl Position {
@@ -68,13 +67,6 @@ impl Position {
     }
 
     pub(crate) fn complete_at(&mut self, revision: Revision) {
-        if self
-            .fuzzy_until
-            .as_ref()
-            .is_some_and(|until| !is_before(&revision, until))
-        {
-            self.fuzzy_until = None;
-        }
         self.saw(revision.clone());
         self.complete = Some(revision);
     }
@@ -93,14 +85,13 @@ impl Position {
 
     /// Whether the cache shows all of the newest revision that it shows anything of.
     pub(crate) fn is_whole(&self) -> bool {
-        self.fuzzy_until.is_none() && self.seen == self.complete
+        self.seen == self.complete
     }
 
     /// The history is another one: revisions of the old one mean nothing any more.
     pub(crate) fn forget_revisions(&mut self) {
         self.complete = None;
         self.seen = None;
-        self.fuzzy_until = None;
     }
 }
 

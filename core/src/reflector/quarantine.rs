@@ -10,9 +10,9 @@ use crate::output::Rejection;
 pub(crate) struct Quarantine<K> {
     keys: BTreeMap<K, Rejected>,
     limit: usize,
-    /// Rejections beyond the limit since the last list began.
+    /// Rejections beyond the limit since the last list was taken.
     overflow: usize,
-    /// The number of the newest list: what a complete list does not reject again is released.
+    /// The number of the newest list that was taken: what it did not reject again is released.
     list: u64,
 }
 
@@ -66,18 +66,20 @@ impl<K: Ord + Clone> Quarantine<K> {
         self.keys.remove(key).is_some()
     }
 
+    /// A complete list is about to be taken.
     pub(crate) fn begin_list(&mut self) {
         self.list = self.list.saturating_add(1);
         self.overflow = 0;
     }
 
-    /// The list that began last is complete: releases what it did not reject again.
-    pub(crate) fn end_list(&mut self) -> Vec<K> {
+    /// A complete list was taken: releases what it did not reject again, unless `spare` says that
+    /// the rejection is newer than the list.
+    pub(crate) fn end_list(&mut self, spare: impl Fn(&K) -> bool) -> Vec<K> {
         let list = self.list;
         let released: Vec<_> = self
             .keys
             .iter()
-            .filter(|(_, rejected)| rejected.list != list)
+            .filter(|(key, rejected)| rejected.list != list && !spare(key))
             .map(|(key, _)| key.clone())
             .collect();
         for key in &released {

@@ -1,12 +1,14 @@
 //! The attempts in flight, and what each has seen so far.
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 
 use crate::input::Attempt;
 use crate::output::{ListReason, TimerReason};
 use crate::time::Timestamp;
 use crate::token::{Epoch, Revision};
 
+use super::is_before;
 use super::staging::Staging;
 
 /// What to start when a wait is over.
@@ -51,6 +53,9 @@ pub(crate) struct Snapshot<K, V> {
     pub(crate) bytes: usize,
     /// The epoch and revision of the first page.
     pub(crate) header: Option<Header>,
+    /// What events were about while the list ran beside a watch, with their revisions: it must not
+    /// undo what is newer than it.
+    pub(crate) touched: BTreeMap<K, Option<Revision>>,
     /// A fuzzy list's newest revision: the state is consistent once the watch has passed it.
     pub(crate) newest: Option<Revision>,
     /// Something with an unknown key was rejected: deletes cannot be inferred.
@@ -62,6 +67,18 @@ pub(crate) struct Snapshot<K, V> {
     pub(crate) rewound: bool,
     /// The list is older than what we have; it only counts as evidence of a rewind.
     pub(crate) older: bool,
+}
+
+impl<K: Ord, V> Snapshot<K, V> {
+    /// Whether the watch beside it has brought something about this key that is later than
+    /// `revision`. An event without a revision counts as later: that is the safe side.
+    pub(crate) fn is_overtaken(&self, key: &K, revision: Option<&Revision>) -> bool {
+        match (self.touched.get(key), revision) {
+            (None, _) => false,
+            (Some(Some(event)), Some(list)) => is_before(list, event),
+            (Some(_), _) => true,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +95,8 @@ pub(crate) struct ListRun<K, V> {
     /// It runs beside a watch (to verify, or because of a hint) and must not disturb it.
     pub(crate) beside: bool,
     pub(crate) at_least: Option<Revision>,
+    /// What it must not be older than, whatever was asked for: what the cache showed at its start.
+    pub(crate) floor: Option<Revision>,
     pub(crate) known: Option<Revision>,
     pub(crate) started: Timestamp,
     pub(crate) heard: Option<Timestamp>,
@@ -110,8 +129,8 @@ pub(crate) struct WatchRun<K, V> {
     pub(crate) heard: Timestamp,
     /// The newest revision of an event in this very attempt.
     pub(crate) seen: Option<Revision>,
-    /// An event, progress or heartbeat came.
-    pub(crate) delivered: bool,
+    /// An event of unknown key and revision came after `seen`.
+    pub(crate) unread: bool,
     /// There was a step beyond the point that it resumed from.
     pub(crate) stepped: bool,
 }

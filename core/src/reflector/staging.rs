@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::key::Key;
+use crate::output::Rejection;
 use crate::token::{Incarnation, Version, VersionRef};
 
 /// One change that is not visible yet.
@@ -14,6 +15,21 @@ pub(crate) enum Staged<K, V> {
         version: Option<Version>,
         last: Option<V>,
     },
+    /// The newest version is of no use.
+    Rejected {
+        key: K,
+        version: Version,
+        error: Rejection,
+    },
+}
+
+impl<K, V> Staged<K, V> {
+    pub(crate) fn key(&self) -> &K {
+        match self {
+            Self::Upsert(upsert) => &upsert.key,
+            Self::Delete { key, .. } | Self::Rejected { key, .. } => key,
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -72,6 +88,30 @@ impl<K: Key, V> Staging<K, V> {
             key: K::own(key),
             version,
             last,
+        });
+    }
+
+    pub(crate) fn reject(
+        &mut self,
+        key: &K::Borrowed,
+        version: VersionRef<'_>,
+        error: Rejection,
+        size: usize,
+    ) {
+        let words = match &error {
+            Rejection::Undecodable(words) => words.len(),
+            Rejection::KeyTooLong { .. } | Rejection::VersionTooLong { .. } => 0,
+        };
+        self.charge(size.saturating_add(words));
+        // A version over the limit is not worth keeping.
+        let version = match error {
+            Rejection::Undecodable(_) => version.to_version(),
+            Rejection::KeyTooLong { .. } | Rejection::VersionTooLong { .. } => 0.into(),
+        };
+        self.changes.push(Staged::Rejected {
+            key: K::own(key),
+            version,
+            error,
         });
     }
 

@@ -1,5 +1,6 @@
 //! Starting, cancelling and postponing attempts.
 
+use alloc::collections::BTreeMap;
 use core::hash::BuildHasher;
 use core::time::Duration;
 
@@ -98,16 +99,15 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     fn start_list(&mut self, reason: ListReason, beside: bool) {
         let attempt = self.next_attempt();
         let snapshot = self.new_snapshot(reason);
-        // A condition is only asked for where the answer to "no change" is of use.
-        let conditional = snapshot.shortcuts
-            && self.synced
-            && !self.degraded
-            && self.quarantine.is_empty()
-            && matches!(reason, ListReason::Poll | ListReason::Hint);
-        let known = if conditional {
-            self.position.complete.clone()
-        } else {
-            None
+        let known = match reason {
+            ListReason::Poll | ListReason::Hint => self.condition(),
+            ListReason::Initial
+            | ListReason::Gone
+            | ListReason::DeadEnd
+            | ListReason::NewEpoch
+            | ListReason::Retry
+            | ListReason::Verify
+            | ListReason::NoResume => None,
         };
         let at_least = if known.is_some() {
             None
@@ -122,14 +122,12 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             known: known.clone(),
             limit,
         });
-        if beside && reason == ListReason::Verify {
-            self.touched = Some(alloc::collections::BTreeMap::new());
-        }
         self.list = Some(ListRun {
             attempt,
             snapshot,
             beside,
             at_least,
+            floor: self.position.seen.clone(),
             known,
             started: self.now,
             heard: None,
@@ -137,6 +135,13 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             pages: 0,
             token: None,
         });
+    }
+
+    /// The revision that "no change" may be said of, where that is of use.
+    fn condition(&self) -> Option<Revision> {
+        let useful =
+            self.synced && !self.full_payloads && !self.degraded && self.quarantine.is_empty();
+        self.position.complete.clone().filter(|_| useful)
     }
 
     fn start_watch(&mut self, from: WatchFrom, kind: WatchKind<K, V>) {
@@ -154,7 +159,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             opened: None,
             heard: self.now,
             seen: None,
-            delivered: false,
+            unread: false,
             stepped: false,
         });
     }
@@ -166,16 +171,18 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     fn new_snapshot(&mut self, reason: ListReason) -> Snapshot<K, V> {
         self.cache.start_marking();
-        self.quarantine.begin_list();
+        // It makes up for every loss before it; what is lost while it runs asks anew.
+        self.verify_due = None;
         Snapshot {
             reason,
             staging: Staging::new(),
             items: 0,
             bytes: 0,
             header: None,
+            touched: BTreeMap::new(),
             newest: None,
             unknown_rejected: false,
-            shortcuts: !core::mem::take(&mut self.full_payloads),
+            shortcuts: !self.full_payloads,
             rewound: false,
             older: false,
         }
@@ -214,7 +221,8 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 self.go(self.relist(ListReason::NoResume), at, TimerReason::Poll);
             }
             Feed::FullState { blocking } => {
-                let wait = if blocking {
+                // Only a request with a condition is held back.
+                let wait = if blocking && self.condition().is_some() {
                     Duration::ZERO
                 } else {
                     self.config.timing.poll_interval
@@ -235,23 +243,18 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     /// When to try again, and what the wait is called.
     pub(crate) fn retry_at(&mut self, retry: Retry) -> (Timestamp, TimerReason) {
+        // Afresh only after a stable period of real progress.
+        let well = self.well_since.take();
+        let stable = self.config.timing.stable_after;
+        if well.is_some_and(|since| self.now.saturating_since(since) >= stable) {
+            self.backoff.reset();
+        }
         match retry {
             Retry::Now => (self.now, TimerReason::Paced),
-            Retry::Backoff => {
-                // Afresh only after a stable period of real progress.
-                let stable = self.config.timing.stable_after;
-                if self
-                    .well_since
-                    .take()
-                    .is_some_and(|since| self.now.saturating_since(since) >= stable)
-                {
-                    self.backoff.reset();
-                }
-                (
-                    self.now.saturating_add(self.backoff.fail()),
-                    TimerReason::Backoff,
-                )
-            }
+            Retry::Backoff => (
+                self.now.saturating_add(self.backoff.fail()),
+                TimerReason::Backoff,
+            ),
             Retry::Slow => (
                 self.now.saturating_add(self.config.timing.slow_retry),
                 TimerReason::SlowRetry,
@@ -306,7 +309,6 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     }
 
     pub(crate) fn cancel_list(&mut self) {
-        self.touched = None;
         if let Some(run) = self.list.take() {
             self.cancel(run.attempt);
         }

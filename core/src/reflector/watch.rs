@@ -5,12 +5,12 @@ use core::hash::BuildHasher;
 use crate::config::RevisionOrder;
 use crate::digest::Digest;
 use crate::informer::Informer;
-use crate::input::{Body, Change, Event, Input};
+use crate::input::{Change, Event, Input, Item};
 use crate::key::Key;
 use crate::output::{BadInput, ListReason, Notice, TimerReason};
 use crate::token::{Epoch, Revision};
 
-use super::apply::{Refusal, undecodable};
+use super::apply::Refusal;
 use super::commit::{Committed, Verdict};
 use super::run::{Header, Snapshot, WatchKind, WatchRun};
 use super::staging::Staging;
@@ -55,6 +55,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     fn opened(&mut self, mut run: WatchRun<K, V>, epoch: Option<Epoch>) -> Step<K, V> {
         run.opened.get_or_insert(self.now);
         if let WatchKind::Initial(snapshot) = &mut run.kind {
+            if snapshot.header.is_some() || snapshot.items > 0 {
+                // Its items were judged by another epoch.
+                return self.refuse_watch(run, BadInput::OutOfPlace);
+            }
             match self.judge_epoch(snapshot, epoch.as_ref()) {
                 Verdict::Take | Verdict::Older => {}
                 Verdict::Bad(what) => return self.refuse_watch(run, what),
@@ -90,7 +94,6 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// Something came: the watch is alive.
     fn delivered(&mut self, run: &mut WatchRun<K, V>) {
         run.opened.get_or_insert(self.now);
-        run.delivered = true;
         self.well_since.get_or_insert(self.now);
         if !matches!(run.kind, WatchKind::Initial(_)) {
             self.gone_in_a_row = 0;
@@ -102,7 +105,6 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         self.delivered(run);
         run.stepped = true;
         self.dead_ends = 0;
-        self.rewind.clear();
     }
 
     /// A hint schedules a list; many hints schedule one.
@@ -119,9 +121,27 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         if let WatchKind::Initial(snapshot) = &mut run.kind {
             snapshot.unknown_rejected = true;
         } else {
-            self.degraded = true;
-            self.want_verify_after_loss();
+            run.unread = true;
+            self.degrade();
         }
+    }
+
+    /// An event is lost; only a list that begins from now on makes up for it (P5).
+    fn degrade(&mut self) {
+        self.degraded = true;
+        self.want_verify_after_loss();
+        if let Some(list) = &mut self.list {
+            list.snapshot.unknown_rejected = true;
+        }
+    }
+
+    /// Gives subscribers what the watch has brought. An event that could not be read is of this
+    /// revision at the latest: a list that was taken in between may still have been older.
+    fn show(&mut self, run: &mut WatchRun<K, V>) {
+        if core::mem::take(&mut run.unread) {
+            self.degrade();
+        }
+        self.publish();
     }
 
     fn event(&mut self, mut run: WatchRun<K, V>, event: Event<'_, K, V>) -> Step<K, V> {
@@ -258,22 +278,22 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         };
         match change {
             Change::Upsert(item) => {
-                if self.admits(item.key, item.version) {
-                    match item.body {
-                        Body::Undecodable(words) => {
-                            self.reject(item.key, item.version, undecodable(words))
+                let Item {
+                    key,
+                    version,
+                    incarnation,
+                    size,
+                    body,
+                } = item;
+                if self.admits(key) {
+                    match self.judge_body(version, body) {
+                        Err(error) => batch.reject(key, version, error, size),
+                        Ok(Some(value)) => batch.upsert(key, version, incarnation, value, size),
+                        Ok(None) if !self.is_held(key, version, incarnation) => {
+                            return self.refuse_watch(run, BadInput::NotHeld);
                         }
-                        // `holds` said so, and nothing came in between: there is nothing to do.
-                        Body::Unchanged => {}
-                        Body::Value(value) => {
-                            batch.upsert(
-                                item.key,
-                                item.version,
-                                item.incarnation,
-                                value,
-                                item.size,
-                            );
-                        }
+                        // The cache has it: there is nothing to do.
+                        Ok(None) => {}
                     }
                 }
             }
@@ -298,7 +318,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         if let Some(revision) = revision {
             self.position.saw(revision);
         }
-        self.publish();
+        self.show(&mut run);
         Some(run)
     }
 
@@ -321,7 +341,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         self.apply_events(staging.changes, Some(&revision));
         self.position.complete_at(revision);
         self.stepped(&mut run);
-        self.publish();
+        self.show(&mut run);
         Some(run)
     }
 
@@ -355,26 +375,29 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             return Some(run);
         }
         if let Some(digest) = digest
-            && self.is_comparable()
+            && self.is_comparable_at(&revision)
             && self.cache.digest().is_some_and(|ours| ours != digest)
         {
             self.notices.push(Notice::DigestMismatch { revision });
             return self.diverged(run);
         }
-        let step = self.position.complete.as_ref() != Some(&revision);
-        if step || !self.position.is_whole() {
+        if self.position.complete.as_ref() != Some(&revision) {
             self.position.complete_at(revision);
-            self.publish();
-        }
-        if step {
             self.stepped(&mut run);
+            self.show(&mut run);
         }
         Some(run)
     }
 
-    /// Whether the cache should be what the source has: nothing rejected, nothing fuzzy.
-    fn is_comparable(&self) -> bool {
-        self.quarantine.is_empty() && !self.degraded && self.position.fuzzy_until.is_none()
+    /// Whether the cache should be what the source has at this revision: nothing rejected, and
+    /// nothing of a later one.
+    fn is_comparable_at(&self, revision: &Revision) -> bool {
+        let ahead = self
+            .position
+            .seen
+            .as_ref()
+            .is_some_and(|seen| is_before(revision, seen));
+        self.quarantine.is_empty() && !self.degraded && !ahead
     }
 
     fn initial_end(&mut self, mut run: WatchRun<K, V>, revision: Option<Revision>) -> Step<K, V> {
@@ -385,8 +408,15 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         };
         let mut snapshot = snapshot;
         let epoch = snapshot.header.take().and_then(|header| header.epoch);
+        let full_payloads = !snapshot.shortcuts;
         let floor = self.position.seen.clone();
         match self.judge_revision(&mut snapshot, Header { epoch, revision }, floor) {
+            Verdict::Take if snapshot.older && !full_payloads => {
+                // A stream tells its revision last: versions were taken for content, which does
+                // not do for a rewind.
+                self.full_payloads = true;
+                return self.older_stream(run);
+            }
             Verdict::Take => {}
             Verdict::Bad(what) => return self.refuse_watch(run, what),
             Verdict::EpochRefused | Verdict::Older => return self.older_stream(run),
