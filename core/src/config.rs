@@ -82,8 +82,9 @@ pub struct SourceProfile {
     pub digests: bool,
     /// An object's versions are decimals that grow with each change of the object.
     pub versions_ordered: bool,
-    /// Watch events, deletes included, carry the revision that committed them, so that a list can
-    /// run beside the watch to verify it.
+    /// Watch events, deletes included, carry the revision that committed them, and an object's
+    /// version is the revision that committed it, so that a list can run beside the watch to
+    /// verify it.
     pub commit_revisions: bool,
     /// The longest quiet that the source promises on a healthy watch. The silence limit is three
     /// times this, unless [`Timing::silence`] is set.
@@ -127,6 +128,10 @@ pub struct Timing {
     pub burst: u32,
     /// The average time between attempts beyond the burst.
     pub min_interval: Duration,
+    /// How many further pages of lists may be asked for in a row.
+    pub page_burst: u32,
+    /// The average time between further pages beyond that; zero: as fast as they come.
+    pub page_interval: Duration,
     /// The first backoff's upper end; the wait is drawn evenly from zero to the upper end.
     pub backoff_min: Duration,
     /// The upper end that doubling stops at.
@@ -155,6 +160,8 @@ impl Default for Timing {
             silence: None,
             burst: 5,
             min_interval: Duration::from_secs(1),
+            page_burst: 200,
+            page_interval: Duration::from_millis(2),
             backoff_min: Duration::from_millis(200),
             backoff_max: Duration::from_secs(30),
             slow_retry: Duration::from_secs(30),
@@ -326,7 +333,7 @@ impl Config {
     /// The worst case is an attempt that just went silent (so its limit must pass), a backoff at
     /// its upper end or the source's retry-after, as many dead ends as the policy allows, and then
     /// two lists: one that turns out to be refused as stale, torn or short of payloads, and one
-    /// that commits.
+    /// that commits. Where losses cannot be seen, add the period of polls or verifies.
     #[must_use]
     pub fn convergence_bound(&self) -> Duration {
         let timing = &self.timing;

@@ -64,6 +64,7 @@ pub struct Informer<K: Key, V, S = FixedState> {
 
     // When to start what.
     pub(crate) pacer: Pacer,
+    pub(crate) page_pacer: Pacer,
     pub(crate) backoff: Backoff,
     /// Nothing starts before this: the source said so.
     pub(crate) embargo: Timestamp,
@@ -128,6 +129,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             quarantine: Quarantine::new(limits.quarantined),
             degraded: false,
             pacer: Pacer::new(timing.burst, timing.min_interval),
+            page_pacer: Pacer::new(timing.page_burst, timing.page_interval),
             backoff: Backoff::new(timing.backoff_min, timing.backoff_max, seed),
             embargo: Timestamp::ZERO,
             well_since: None,

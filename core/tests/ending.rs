@@ -14,6 +14,7 @@ use rig::{Rig, config, full_profile, item, objects, plain_profile};
 #[test]
 fn a_healthy_watch_that_falls_silent_is_resumed_at_once() {
     let (mut rig, watch) = Rig::watching(config(full_profile()));
+    rig.say(watch, Input::Heartbeat);
     rig.pass(Duration::from_secs(30));
     assert_eq!(rig.command(), Some(Command::Cancel { attempt: watch }));
     assert!(matches!(rig.command(), Some(Command::Watch { .. })));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use reflet_core::{
     BadInput, Class, Command, Condition, Epoch, FailureClass, Feed, Input, LimitKind, Notice,
-    OnRewind, RevisionOrder, SourceProfile, Verify,
+    OnRewind, RevisionOrder, SourceProfile, State, Verify,
 };
 use rig::{Rig, config, full_profile, item, objects, plain_profile};
 
@@ -272,7 +272,176 @@ fn no_change_is_only_asked_for_where_it_would_do() {
     rig.say(list, Input::PageEnd { next: None });
     let (list, conditional) = known(&mut rig);
     assert!(!conditional, "what is degraded is not good enough to keep");
-    rig.list(list, 3, &[("a", 1)]);
+    let revision = Some(3.into());
+    rig.say(
+        list,
+        Input::Page {
+            epoch: None,
+            revision,
+        },
+    );
+    let body = reflet_core::Body::Undecodable("bad");
+    rig.say(
+        list,
+        Input::Item(reflet_core::Item {
+            body,
+            ..item("a", 2)
+        }),
+    );
+    rig.say(list, Input::PageEnd { next: None });
+    let (list, conditional) = known(&mut rig);
+    assert!(!conditional, "what was rejected may be good by now");
+    rig.list(list, 4, &[("a", 1)]);
     rig.informer.verify(rig.now, Verify::Content);
     assert!(!known(&mut rig).1, "the content is to be looked at");
+}
+
+/// A rig with evidence of a rewind: one list after the other, a long time apart.
+fn rewinding(lists: u32, revisions: &[u64]) -> Rig {
+    let mut config = config(plain_profile());
+    config.policy.rewind = OnRewind::AcceptAfter {
+        lists,
+        span: Duration::from_secs(1),
+    };
+    config.source.replica_lag = Duration::ZERO;
+    let (mut rig, watch) = Rig::watching(config);
+    rig.fail(watch, FailureClass::Gone);
+    for revision in revisions {
+        let list = rig.expect_list();
+        rig.pass(Duration::from_secs(5));
+        rig.list(list, *revision, &[("z", 1)]);
+    }
+    rig
+}
+
+#[test]
+fn a_long_time_is_not_enough_for_a_rewind_without_as_many_lists() {
+    assert_eq!(rewinding(4, &[5, 5, 5]).revision(), Some(10));
+    assert_eq!(rewinding(4, &[5, 5, 5, 5]).revision(), Some(5));
+}
+
+#[test]
+fn lists_that_go_back_and_forth_are_replicas_and_no_rewind() {
+    assert_eq!(rewinding(3, &[6, 5, 6, 5, 6, 5]).revision(), Some(10));
+    assert_eq!(rewinding(3, &[6, 5, 6, 6]).revision(), Some(6));
+}
+
+#[test]
+fn rejections_beyond_the_limit_are_counted_until_a_list_does_without() {
+    let mut config = config(plain_profile());
+    config.limits.quarantined = 1;
+    let (mut rig, watch) = Rig::watching(config);
+    rig.fail(watch, FailureClass::Gone);
+    for count in [2, 0] {
+        let list = rig.expect_list();
+        let revision = Some(20.into());
+        rig.say(
+            list,
+            Input::Page {
+                epoch: None,
+                revision,
+            },
+        );
+        for key in ["a", "b"] {
+            let body = match count {
+                0 => reflet_core::Body::Value(20),
+                _ => reflet_core::Body::Undecodable("bad"),
+            };
+            rig.say(
+                list,
+                Input::Item(reflet_core::Item {
+                    body,
+                    ..item(key, 20)
+                }),
+            );
+        }
+        rig.say(list, Input::PageEnd { next: None });
+        assert_eq!(rig.health().quarantined_count, count);
+        let watch = rig.expect_watch(20);
+        rig.fail(watch, FailureClass::Gone);
+    }
+}
+
+#[test]
+fn the_pages_of_a_list_are_paced_on_their_own() {
+    let mut config = config(plain_profile());
+    config.timing.page_burst = 3;
+    config.timing.page_interval = Duration::from_secs(1);
+    let mut rig = Rig::new(config);
+    let list = rig.expect_list();
+    let mut asked = Vec::new();
+    for page in 0..10 {
+        rig.page(list, None, 10, &[("a", 1)], Some(&page.to_string()));
+        let command = loop {
+            match rig.command() {
+                Some(command) => break command,
+                None => rig.pass_until(rig.informer.poll_timeout().unwrap().at),
+            }
+        };
+        assert!(matches!(command, Command::List { attempt, page: Some(_), .. } if attempt == list));
+        asked.push(rig.now);
+    }
+    for (i, from) in asked.iter().enumerate() {
+        for (j, to) in asked.iter().enumerate().skip(i) {
+            assert!((j - i + 1) as u64 <= 3 + to.saturating_since(*from).as_secs());
+        }
+    }
+    rig.page(list, None, 10, &[("b", 2)], None);
+    assert_eq!(rig.cache().len(), 2);
+}
+
+#[test]
+fn a_page_that_nobody_has_asked_for_yet_is_refused() {
+    let mut config = config(plain_profile());
+    config.timing.page_burst = 1;
+    config.timing.page_interval = Duration::from_secs(1);
+    let mut rig = Rig::new(config);
+    let list = rig.expect_list();
+    rig.page(list, None, 10, &[("a", 1)], Some("one"));
+    rig.command();
+    rig.page(list, None, 10, &[("b", 1)], Some("two"));
+    assert_eq!(rig.command(), None, "it waits for its turn");
+    rig.page(list, None, 10, &[("c", 1)], None);
+    assert!(rig.cache().is_empty());
+    let refused = Notice::BadInput {
+        attempt: list,
+        what: BadInput::OutOfPlace,
+    };
+    assert!(rig.notices().contains(&refused));
+}
+
+#[test]
+fn a_watch_that_opens_and_never_speaks_is_not_called_live_and_leads_to_a_list() {
+    let (mut rig, _mute) = Rig::watching(config(full_profile()));
+    for mute in 1..=3 {
+        rig.pass(Duration::from_secs(30));
+        assert_eq!((rig.state(), mute), (State::Stale, mute));
+        if mute < 3 {
+            let watch = rig.expect_watch(10);
+            rig.opened(watch);
+            assert_eq!(rig.state(), State::Stale, "to open is not to speak");
+        }
+    }
+    let list = rig.expect_list();
+    rig.list(list, 10, &[("a", 1), ("b", 2)]);
+    assert_eq!(rig.state(), State::Live);
+}
+
+#[test]
+fn one_word_makes_a_watch_live_again() {
+    let (mut rig, _mute) = Rig::watching(config(full_profile()));
+    rig.pass(Duration::from_secs(30));
+    let watch = rig.expect_watch(10);
+    rig.opened(watch);
+    assert_eq!(rig.state(), State::Stale);
+    rig.say(watch, Input::Heartbeat);
+    assert_eq!(rig.state(), State::Live);
+}
+
+#[test]
+fn what_did_not_come_in_time_is_the_last_error() {
+    let (mut rig, _mute) = Rig::watching(config(full_profile()));
+    rig.pass(Duration::from_secs(30));
+    let (at, failure) = rig.health().last_error.unwrap();
+    assert_eq!((at, &*failure.message), (rig.now, "the watch fell silent"));
 }

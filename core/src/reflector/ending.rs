@@ -81,11 +81,13 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     }
 
     pub(crate) fn watch_timed_out(&mut self, run: WatchRun<K, V>, reason: TimerReason) {
-        self.notices.push(Notice::TimedOut {
-            attempt: run.attempt,
-            reason,
-        });
+        self.tell_timeout(run.attempt, reason);
         self.cancel(run.attempt);
+        if reason == TimerReason::Silence && !run.spoke && self.config.source.heartbeat.is_some() {
+            // It promised to speak and never said a word: opening it again will not mend that.
+            self.stuck(&run, Condition::TimedOut(reason));
+            return;
+        }
         self.watch_over();
         self.trouble(Condition::TimedOut(reason));
         if matches!(run.kind, WatchKind::Initial(_)) && reason != TimerReason::Opening {

@@ -65,10 +65,11 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     /// Whether the driver has not even polled the request for the page that comes next.
     fn is_unasked(&self, run: &ListRun<K, V>) -> bool {
-        self.commands.iter().any(|command| match command {
+        let queued = self.commands.iter().any(|command| match command {
             Command::List { attempt, .. } => *attempt == run.attempt,
             Command::Watch { .. } | Command::Cancel { .. } => false,
-        })
+        });
+        queued || run.page_due.is_some()
     }
 
     fn page(
@@ -156,14 +157,26 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             return self.refuse_item(run, Refusal::Limit(LimitKind::Pages));
         }
         run.token = Some(next.into());
-        self.commands.push_back(Command::List {
-            attempt: run.attempt,
-            page: run.token.clone(),
-            at_least: run.at_least.clone(),
-            known: None,
-            limit: self.config.limits.page_items,
-        });
+        run.page_due = Some(self.page_pacer.next_at().max(self.now));
+        self.ask_page(&mut run);
         Some(run)
+    }
+
+    /// Asks for the next page if it is due. Pages belong to one attempt, so they are paced on
+    /// their own (P7): a source whose tokens never end is not hammered either.
+    pub(crate) fn ask_page(&mut self, run: &mut ListRun<K, V>) {
+        let due = run.page_due.is_some_and(|due| due <= self.now);
+        if due && self.page_pacer.take(self.now) {
+            run.page_due = None;
+            run.heard = Some(self.now);
+            self.commands.push_back(Command::List {
+                attempt: run.attempt,
+                page: run.token.clone(),
+                at_least: run.at_least.clone(),
+                known: None,
+                limit: self.config.limits.page_items,
+            });
+        }
     }
 
     fn commit_list(&mut self, run: ListRun<K, V>) {
@@ -274,10 +287,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     }
 
     pub(crate) fn list_timed_out(&mut self, run: ListRun<K, V>, reason: TimerReason) {
-        self.notices.push(Notice::TimedOut {
-            attempt: run.attempt,
-            reason,
-        });
+        self.tell_timeout(run.attempt, reason);
         self.cancel(run.attempt);
         self.list_over(run, Condition::TimedOut(reason), Retry::Backoff);
     }

@@ -103,6 +103,8 @@ pub(crate) struct ListRun<K, V> {
     pub(crate) in_page: bool,
     pub(crate) pages: u32,
     pub(crate) token: Option<Box<str>>,
+    /// The next page waits for the pages' own pacer until then.
+    pub(crate) page_due: Option<Timestamp>,
 }
 
 /// What a watch is for.
@@ -133,6 +135,8 @@ pub(crate) struct WatchRun<K, V> {
     pub(crate) unread: bool,
     /// There was a step beyond the point that it resumed from.
     pub(crate) stepped: bool,
+    /// Anything came after it was open: an event, progress, a heartbeat.
+    pub(crate) spoke: bool,
 }
 
 impl<K, V> WatchRun<K, V> {

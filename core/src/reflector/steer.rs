@@ -134,6 +134,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             in_page: false,
             pages: 0,
             token: None,
+            page_due: None,
         });
     }
 
@@ -161,6 +162,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             seen: None,
             unread: false,
             stepped: false,
+            spoke: false,
         });
     }
 

@@ -5,8 +5,9 @@ use core::time::Duration;
 
 use crate::config::Feed;
 use crate::informer::Informer;
+use crate::input::{Attempt, Failure, FailureClass};
 use crate::key::Key;
-use crate::output::{Deadline, ListReason, TimerReason};
+use crate::output::{Deadline, ListReason, Notice, TimerReason};
 use crate::time::Timestamp;
 
 use super::run::{Intent, ListRun, WatchKind, WatchRun};
@@ -52,6 +53,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             at: run.started.saturating_add(timing.list_deadline),
             reason: TimerReason::ListDeadline,
         };
+        if let Some(at) = run.page_due.filter(|at| *at < whole.at) {
+            let reason = TimerReason::Paced;
+            return Deadline { at, reason };
+        }
         let blocking =
             run.known.is_some() && self.config.source.feed == Feed::FullState { blocking: true };
         let silence = match run.heard {
@@ -103,6 +108,26 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         }
     }
 
+    /// Something did not come in time.
+    pub(crate) fn tell_timeout(&mut self, attempt: Attempt, reason: TimerReason) {
+        let words = match reason {
+            TimerReason::Opening => "no answer in time",
+            TimerReason::PageSilence => "the list fell silent",
+            TimerReason::ListDeadline => "the list took too long",
+            TimerReason::Silence => "the watch fell silent",
+            TimerReason::Backoff
+            | TimerReason::RetryAfter
+            | TimerReason::SlowRetry
+            | TimerReason::Paced
+            | TimerReason::Poll
+            | TimerReason::Verify
+            | TimerReason::Reclaim => "time is up",
+        };
+        let failure = Failure::new(FailureClass::Retryable, words);
+        self.last_error = Some((self.now, failure));
+        self.notices.push(Notice::TimedOut { attempt, reason });
+    }
+
     /// When the next verify starts: only while a watch or a poll is doing well.
     fn verify_at(&self) -> Option<Timestamp> {
         if !self.synced || self.list.is_some() || self.side.is_some() {
@@ -116,12 +141,13 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     }
 
     pub(crate) fn on_timeout(&mut self) {
-        if let Some(run) = self.list.take() {
+        if let Some(mut run) = self.list.take() {
             let Deadline { at, reason } = self.list_deadline(&run);
-            if at <= self.now {
-                self.list_timed_out(run, reason);
-            } else {
+            if at > self.now || reason == TimerReason::Paced {
+                self.ask_page(&mut run);
                 self.list = Some(run);
+            } else {
+                self.list_timed_out(run, reason);
             }
         }
         if let Some(run) = self.watch.take() {

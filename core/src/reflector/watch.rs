@@ -83,7 +83,9 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             self.position.epoch = epoch;
         }
         self.well_since.get_or_insert(self.now);
-        self.calm();
+        if self.dead_ends == 0 || self.config.source.heartbeat.is_none() {
+            self.calm();
+        }
         if matches!(run.kind, WatchKind::Hints) {
             // What changed before the hints began to flow.
             self.hinted(ListReason::Hint);
@@ -94,9 +96,11 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// Something came: the watch is alive.
     fn delivered(&mut self, run: &mut WatchRun<K, V>) {
         run.opened.get_or_insert(self.now);
+        run.spoke = true;
         self.well_since.get_or_insert(self.now);
         if !matches!(run.kind, WatchKind::Initial(_)) {
             self.gone_in_a_row = 0;
+            self.calm();
         }
     }
 

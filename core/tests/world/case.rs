@@ -10,7 +10,7 @@ use reflet_core::{
     Item, Removal, State, Timestamp, Verify, VersionRef,
 };
 
-use super::{Name, Object, Session, Word, World};
+use super::{Dialogue, Name, Object, Word, World};
 
 pub type Engine = Informer<Arc<str>, u64>;
 
@@ -71,8 +71,8 @@ pub struct Case {
     pub engine: Engine,
     pub world: World,
     pub now: Timestamp,
-    pub sessions: BTreeMap<Attempt, Session>,
-    pub dead: Vec<(Attempt, Session)>,
+    pub dialogues: BTreeMap<Attempt, Dialogue>,
+    pub dead: Vec<(Attempt, Dialogue)>,
     pub folds: [Fold; 2],
     /// The source's epoch that each of the engine's local epochs stands for.
     pub epochs: BTreeMap<u64, usize>,
@@ -103,7 +103,7 @@ impl Case {
             engine,
             world,
             now,
-            sessions: BTreeMap::new(),
+            dialogues: BTreeMap::new(),
             dead: Vec::new(),
             folds,
             epochs: BTreeMap::new(),
@@ -131,7 +131,7 @@ impl Case {
             Step::Compact => self.world.compact(),
             Step::Restore(back) => self.world.restore(back),
             Step::Serve(which, words, fault) => {
-                let Some(attempt) = self.sessions.keys().rev().nth(which).copied() else {
+                let Some(attempt) = self.dialogues.keys().rev().nth(which).copied() else {
                     return;
                 };
                 for _ in 1..words {
@@ -167,13 +167,13 @@ impl Case {
 
     /// One word for a living attempt. False if there is nothing to say.
     pub fn serve(&mut self, attempt: Attempt, fault: Fault) -> bool {
-        let Some(session) = self.sessions.get_mut(&attempt) else {
+        let Some(dialogue) = self.dialogues.get_mut(&attempt) else {
             return false;
         };
-        if session.muted {
+        if dialogue.muted {
             return false;
         }
-        let before = session.last.clone();
+        let before = dialogue.last.clone();
         match fault {
             Fault::None | Fault::SpoilValue | Fault::SpoilAll => {}
             Fault::Fail(class, wait) => {
@@ -186,7 +186,7 @@ impl Case {
                 return true;
             }
             Fault::Mute => {
-                session.muted = true;
+                dialogue.muted = true;
                 return true;
             }
             Fault::Repeat => {
@@ -200,17 +200,17 @@ impl Case {
                 return true;
             }
             Fault::LoseTransaction => {
-                if session.at_transaction(&self.world) {
-                    session.lose();
+                if dialogue.at_transaction(&self.world) {
+                    dialogue.lose();
                 }
                 return true;
             }
             Fault::LoseBatchEnd => {
-                session.lose_batch_end();
+                dialogue.lose_batch_end();
                 return true;
             }
         }
-        let Some(mut word) = session.next(&self.world) else {
+        let Some(mut word) = dialogue.next(&self.world) else {
             return false;
         };
         word = match (fault, word) {
@@ -233,9 +233,9 @@ impl Case {
     pub fn say(&mut self, attempt: Attempt, word: Word) {
         self.served |= matches!(word, Word::PageEnd(None) | Word::InitialEnd(_));
         if word.is_last()
-            && let Some(session) = self.sessions.remove(&attempt)
+            && let Some(dialogue) = self.dialogues.remove(&attempt)
         {
-            self.dead.push((attempt, session));
+            self.dead.push((attempt, dialogue));
         }
         if let Word::Failed(_, Some(wait)) = word {
             let cap = self.engine.config().timing.max_retry_after;
@@ -251,9 +251,9 @@ impl Case {
         let Some(index) = self.dead.len().checked_sub(1 + which) else {
             return;
         };
-        let (attempt, session) = &mut self.dead[index];
+        let (attempt, dialogue) = &mut self.dead[index];
         let attempt = *attempt;
-        let Some(word) = session.next(&self.world) else {
+        let Some(word) = dialogue.next(&self.world) else {
             return;
         };
         let before = (self.cached(), self.engine.health());
@@ -417,8 +417,8 @@ impl Case {
         while let Some(command) = self.engine.poll_command() {
             match command {
                 Command::Cancel { attempt } => {
-                    if let Some(session) = self.sessions.remove(&attempt) {
-                        self.dead.push((attempt, session));
+                    if let Some(dialogue) = self.dialogues.remove(&attempt) {
+                        self.dead.push((attempt, dialogue));
                     }
                 }
                 Command::List {
@@ -426,7 +426,7 @@ impl Case {
                     page: Some(_),
                     ..
                 } => {
-                    self.sessions.get_mut(&attempt).unwrap().ask();
+                    self.dialogues.get_mut(&attempt).unwrap().ask();
                 }
                 Command::List { attempt, .. } | Command::Watch { attempt, .. } => {
                     assert!(
@@ -435,8 +435,8 @@ impl Case {
                     );
                     self.starts.push(self.now);
                     self.replica += 1;
-                    let session = Session::new(&self.world, &command, self.replica);
-                    self.sessions.insert(attempt, session);
+                    let dialogue = Dialogue::new(&self.world, &command, self.replica);
+                    self.dialogues.insert(attempt, dialogue);
                 }
             }
         }
@@ -455,9 +455,9 @@ impl Case {
             .saturating_add(config.convergence_bound())
             .saturating_add(poll);
         let tick = config.source.heartbeat.unwrap_or(Duration::from_secs(1));
-        loop {
+        for _ in 0..10_000 {
             for _ in 0..200 {
-                let living: Vec<_> = self.sessions.keys().copied().collect();
+                let living: Vec<_> = self.dialogues.keys().copied().collect();
                 let mut spoke = false;
                 for attempt in living {
                     spoke |= self.serve(attempt, Fault::None);
@@ -476,18 +476,19 @@ impl Case {
             );
             let at = self.engine.poll_timeout().unwrap().at;
             self.now = self.now.max(at.min(self.now.saturating_add(tick)));
-            let living: Vec<_> = self.sessions.keys().copied().collect();
+            let living: Vec<_> = self.dialogues.keys().copied().collect();
             for attempt in living {
-                let Some(session) = self.sessions.get_mut(&attempt) else {
+                let Some(dialogue) = self.dialogues.get_mut(&attempt) else {
                     continue;
                 };
-                if let Some(word) = session.idle(&self.world).filter(|_| !session.muted) {
+                if let Some(word) = dialogue.idle(&self.world).filter(|_| !dialogue.muted) {
                     self.say(attempt, word);
                 }
             }
             self.engine.handle_timeout(self.now);
             self.after();
         }
+        panic!("P6: time stands still at {:?}", self.engine.poll_timeout());
     }
 
     pub fn finish(&mut self) {

@@ -1,4 +1,4 @@
-//! A source as a model: histories of transactions, replicas that lag, and sessions that serve one
+//! A source as a model: histories of transactions, replicas that lag, and dialogues that serve one
 //! attempt each. It knows nothing of the engine, and always tells the truth; who lets it speak,
 //! when, and what gets lost on the way is the adversary's business.
 #![allow(
@@ -10,11 +10,11 @@
 )]
 
 mod case;
+mod dialogue;
 mod oracles;
-mod session;
 
 pub use case::{CLASSES, Case, Fault, Step};
-pub use session::{Session, Word};
+pub use dialogue::{Dialogue, Word};
 
 use std::collections::BTreeMap;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reflet_tokio::reflet_core::{Condition, FailureClass, State, TimerReason, Timing};
+use reflet_tokio::reflet_core::{Condition, FailureClass, TimerReason, Timing};
 
 use crate::rig::{Phase, Rig};
 use crate::server::{Act, answer, chunk, stream_head};
@@ -270,12 +270,7 @@ async fn silent(phases: &[Phase], acts: fn() -> Vec<Act>, what: TimerReason) {
     for phase in phases.iter().copied() {
         let mut rig = Rig::at(phase, move |_| acts()).await;
         rig.timed_out(what).await;
-        if what == TimerReason::Silence {
-            // A watch that was open for so long is reopened at once, and opens again.
-            rig.until(|health| health.state == State::Live).await;
-        } else {
-            rig.suffers(phase, &Condition::TimedOut(what));
-        }
+        rig.suffers(phase, &Condition::TimedOut(what));
         rig.survives(phase).await;
     }
 }

@@ -40,7 +40,7 @@ impl Word {
     }
 }
 
-pub struct Session {
+pub struct Dialogue {
     replica: usize,
     kind: Kind,
     words: VecDeque<Word>,
@@ -73,8 +73,8 @@ enum Kind {
     },
 }
 
-impl Session {
-    /// The session for an attempt's first command.
+impl Dialogue {
+    /// The dialogue for an attempt's first command.
     pub fn new(world: &World, command: &Command, replica: usize) -> Self {
         let number = |revision: &Option<Revision>| revision.as_ref().map(World::number);
         let kind = match command {
