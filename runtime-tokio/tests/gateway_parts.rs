@@ -19,7 +19,7 @@ use example::config_service::ConfigService;
 use example::error::StartError;
 use example::limiter::{Bucket, admit};
 use example::objects::RateLimit;
-use example::server::Server;
+use example::server::{Server, WRITE_TIMEOUT};
 use example::store::StoreError;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, StreamBody};
@@ -29,9 +29,12 @@ use hyper_util::service::TowerToHyperService;
 use reflet_tokio::serve::{Collection, CollectionOptions, Precondition, Publish, to_raw_value};
 use rig::{Folder, Rig, collection};
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
+
+/// Only ever ends a test that has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn bodies_stream_both_ways_while_the_request_is_still_being_sent() {
@@ -40,7 +43,7 @@ async fn bodies_stream_both_ways_while_the_request_is_still_being_sent() {
         Ok::<_, Infallible>(Response::new(request.into_body()))
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let upstream = Server::start(listener, move |_| service_fn(mirror)).unwrap();
+    let upstream = Server::start(listener, WRITE_TIMEOUT, move |_| service_fn(mirror)).unwrap();
     let route = json!({"path_prefix": "/mirror", "upstream": upstream.address()});
     rig.put_and_wait("routes/mirror", route).await;
 
@@ -116,7 +119,7 @@ async fn health_shows_what_is_in_force_not_what_an_informer_knows() {
     let router = Publish::new().collection(&routes).router();
     let listener = TcpListener::bind(rig.config).await.unwrap();
     let service = move |_| TowerToHyperService::new(router.clone());
-    let _server = Server::start(listener, service).unwrap();
+    let _server = Server::start(listener, WRITE_TIMEOUT, service).unwrap();
 
     let health = rig
         .until("the routes are known", |health| {
@@ -188,6 +191,70 @@ async fn the_service_refuses_broken_json_and_missed_preconditions() {
     assert_eq!(other.status, StatusCode::PRECONDITION_FAILED);
     let same = rig.asker.send(put(&version.to_string()), &body).await;
     assert_eq!(same.status, StatusCode::OK);
+}
+
+/// Asks for a watch of `things`; what comes of it is not read yet.
+async fn watch(server: &Server, from: u64) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    // Small, so that a few large values are more than fits between the two ends.
+    socket.set_recv_buffer_size(64 << 10).unwrap();
+    let mut stream = socket.connect(server.address()).await.unwrap();
+    let request = format!("GET /v1/things?watch=jsonl&from={from} HTTP/1.1\r\nHost: h\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+/// Reads until a line has the text in it; whether there was one.
+async fn reads(stream: &mut BufReader<TcpStream>, text: &str) -> bool {
+    let mut line = String::new();
+    while !line.contains(text) {
+        line.clear();
+        let read = tokio::time::timeout(PATIENCE, stream.read_line(&mut line)).await;
+        if !matches!(read, Ok(Ok(1..))) {
+            return false;
+        }
+    }
+    true
+}
+
+async fn until_watched_by(things: &Collection, watchers: usize) {
+    let reached = async {
+        while things.watchers() != watchers {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let reached = tokio::time::timeout(PATIENCE, reached).await;
+    assert!(reached.is_ok(), "{} watchers", things.watchers());
+}
+
+#[tokio::test]
+async fn a_watcher_that_never_reads_loses_its_place_and_one_that_reads_keeps_it() {
+    let things = Collection::new("things", CollectionOptions::default()).unwrap();
+    let router = Publish::new().collection(&things).router();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let service = move |_| TowerToHyperService::new(router.clone());
+    let server = Server::start(listener, Duration::from_millis(100), service).unwrap();
+    let put = |key: &str, value: &str| {
+        let value = to_raw_value(value).unwrap();
+        things.put(key, value, Precondition::None).unwrap();
+    };
+
+    let _silent = watch(&server, 0).await;
+    until_watched_by(&things, 1).await;
+    // More than the buffers hold, and less than the history: nobody is too slow.
+    let large = "x".repeat(1_000_000);
+    for key in 0..24 {
+        put(&key.to_string(), &large);
+        tokio::task::yield_now().await;
+    }
+    let mut reader = BufReader::new(watch(&server, things.revision()).await);
+    assert!(reads(&mut reader, "BOOKMARK").await);
+
+    until_watched_by(&things, 1).await;
+    put("last", "the end");
+    assert!(reads(&mut reader, "the end").await, "the reader is cut off");
+    drop(reader);
+    until_watched_by(&things, 0).await;
 }
 
 #[test]

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::error::StartError;
-use super::server::Server;
+use super::server::{Server, WRITE_TIMEOUT};
 use super::store::{Kept, Store};
 
 /// The name of the collection of routes.
@@ -116,7 +116,8 @@ impl ConfigService {
             .into_iter()
             .fold(Publish::new(), Publish::collection);
         let router = publish.writable(true).router();
-        let server = Server::start(listener, move |_| TowerToHyperService::new(router.clone()))
+        let service = move |_| TowerToHyperService::new(router.clone());
+        let server = Server::start(listener, WRITE_TIMEOUT, service)
             .map_err(|error| StartError::System(error.to_string()))?;
         Ok(RunningConfigService {
             service: self,

@@ -17,7 +17,7 @@ use super::error::StartError;
 use super::follow::Follower;
 use super::health::GatewayHealth;
 use super::proxy::{Answer, Proxy, json_answer};
-use super::server::Server;
+use super::server::{Server, WRITE_TIMEOUT};
 
 /// Paths below this one are the gateway's own, whatever the routes say.
 const OWN: &str = "/-/";
@@ -63,7 +63,7 @@ impl Gateway {
                 async move { Ok::<_, Infallible>(front.answer(peer, request).await) }
             })
         };
-        let server = Server::start(listener, service)
+        let server = Server::start(listener, WRITE_TIMEOUT, service)
             .map_err(|error| StartError::System(error.to_string()))?;
         Ok(Self { server, front })
     }

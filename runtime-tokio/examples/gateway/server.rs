@@ -13,12 +13,15 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_io_timeout::TimeoutStream;
 
 use super::error::StartError;
 
 /// How long to wait after a failed accept: out of file descriptors, and the next try would fail
 /// at once too.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a peer may take nothing of what it is sent.
+pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server in the background. Dropping it ends it at once, connections included.
 pub(crate) struct Server {
@@ -50,8 +53,12 @@ pub(crate) async fn bind(listens: Listens, address: &str) -> Result<TcpListener,
 
 impl Server {
     /// Serves each connection with the service that `service` makes for its peer.
+    ///
+    /// A peer that takes nothing of what it is sent for `write_timeout` is cut off: one that never
+    /// reads would keep its connection, and what the service holds for it, for ever.
     pub(crate) fn start<S, B>(
         listener: TcpListener,
+        write_timeout: Duration,
         service: impl Fn(SocketAddr) -> S + Send + 'static,
     ) -> std::io::Result<Self>
     where
@@ -63,7 +70,7 @@ impl Server {
     {
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(run(listener, service, stopped));
+        let task = tokio::spawn(run(listener, write_timeout, service, stopped));
         Ok(Self {
             address,
             stop,
@@ -86,6 +93,7 @@ impl Server {
 
 async fn run<S, B>(
     listener: TcpListener,
+    write_timeout: Duration,
     service: impl Fn(SocketAddr) -> S,
     mut stopped: oneshot::Receiver<Duration>,
 ) where
@@ -105,9 +113,11 @@ async fn run<S, B>(
                 Ok((stream, peer)) => {
                     // Without it small answers wait for the peer's acknowledgement.
                     let _ = stream.set_nodelay(true);
+                    let mut stream = TimeoutStream::new(stream);
+                    stream.set_write_timeout(Some(write_timeout));
                     let connection = hyper::server::conn::http1::Builder::new()
                         .timer(TokioTimer::new())
-                        .serve_connection(TokioIo::new(stream), service(peer));
+                        .serve_connection(TokioIo::new(Box::pin(stream)), service(peer));
                     connections.spawn(quietly(peer, graceful.watch(connection)));
                 }
                 Err(error) => {

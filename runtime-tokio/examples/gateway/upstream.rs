@@ -15,7 +15,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::error::StartError;
-use super::server::Server;
+use super::server::{Server, WRITE_TIMEOUT};
 
 /// The longest request body that is echoed, in bytes.
 const MAX_ECHO_BYTES: usize = 64 << 10;
@@ -27,7 +27,7 @@ pub(crate) fn start(listener: TcpListener) -> Result<Server, StartError> {
     let system = |error: std::io::Error| StartError::System(error.to_string());
     let address = listener.local_addr().map_err(system)?;
     let service = move |_| service_fn(move |request| echo(address, request));
-    Server::start(listener, service).map_err(system)
+    Server::start(listener, WRITE_TIMEOUT, service).map_err(system)
 }
 
 async fn echo(
