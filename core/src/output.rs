@@ -23,6 +23,9 @@ pub enum Command {
         /// A full-state source: answer `Unmodified` if the revision is still this one
         /// (If-None-Match, a blocking query's index).
         known: Option<Revision>,
+        /// The epoch that `at_least` and `known` belong to, where the source has epochs: in any
+        /// other epoch they mean nothing.
+        epoch: Option<Epoch>,
         /// How many items the page should have.
         limit: u32,
     },

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use reflet_core::{
     Class, Command, Condition, Config, Epoch, FailureClass, Feed, Input, LimitKind, Notice,
-    OnNewEpoch, OnRewind, Revision, RevisionOrder, SourceProfile, State, TimerReason, WatchFrom,
+    OnNewEpoch, OnRewind, Revision, RevisionOrder, SourceProfile, State, TimerReason, Verify,
+    WatchFrom,
 };
 use rig::{Rig, config, full_profile, item, objects, plain_profile};
 
@@ -454,4 +455,40 @@ fn notices_are_bounded_and_what_was_dropped_is_counted() {
         (notices.len(), notices.first()),
         (5, Some(&Notice::Lost(7)))
     );
+}
+
+#[test]
+fn a_condition_names_the_epoch_that_it_belongs_to() {
+    let source = SourceProfile {
+        feed: Feed::FullState { blocking: false },
+        class: Class::Whole,
+        ..SourceProfile::default()
+    };
+    let mut rig = in_epoch(config(source), "one");
+    let Some(Command::List { known, epoch, .. }) = rig.next_start() else {
+        panic!("no list")
+    };
+    assert_eq!(
+        (known, epoch),
+        (Some(Revision::from(10)), Some(Epoch::new("one")))
+    );
+}
+
+#[test]
+fn what_waits_beside_a_watch_does_not_outlive_it() {
+    let mut config = config(full_profile());
+    config.limits.objects = 2;
+    config.timing.burst = 2;
+    config.timing.min_interval = Duration::from_secs(20);
+    let (mut rig, watch) = Rig::watching(config);
+    rig.informer.verify(rig.now, Verify::Versions);
+    assert_eq!(rig.command(), None, "the verify waits for the pacer");
+    rig.put_after(watch, 10, 11, "c", 11);
+    rig.batch_end(watch, 11);
+    assert_eq!(rig.reason(), Some(Condition::Frozen(LimitKind::Objects)));
+    let list = rig.expect_list();
+    rig.pass(Duration::from_secs(5));
+    assert_eq!(rig.command(), None, "one list at a time");
+    rig.list(list, 12, &[("a", 1)]);
+    rig.expect_watch(12);
 }

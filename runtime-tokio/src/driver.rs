@@ -142,12 +142,14 @@ impl<S: Source> Driver<S> {
                 page,
                 at_least,
                 known,
+                epoch,
                 limit,
             } => {
                 let request = ListRequest {
                     page,
                     at_least,
                     known,
+                    epoch,
                     limit,
                 };
                 self.run_request(Running::list(source, &self.shared, attempt, request));

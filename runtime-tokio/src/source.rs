@@ -59,6 +59,8 @@ pub struct ListRequest {
     pub at_least: Option<Revision>,
     /// A full-state source: say *unmodified* if the revision is still this one.
     pub known: Option<Revision>,
+    /// The epoch that `at_least` and `known` belong to, where the source has epochs.
+    pub epoch: Option<Epoch>,
     /// How many items the page should have.
     pub limit: u32,
 }

@@ -193,13 +193,13 @@ async fn the_service_refuses_broken_json_and_missed_preconditions() {
     assert_eq!(same.status, StatusCode::OK);
 }
 
-/// Asks for a watch of `things`; what comes of it is not read yet.
-async fn watch(server: &Server, from: u64) -> TcpStream {
+/// Asks for a watch of a collection from its beginning; what comes of it is not read yet.
+async fn watch(server: &Server, collection: &str) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     // Small, so that a few large values are more than fits between the two ends.
     socket.set_recv_buffer_size(64 << 10).unwrap();
     let mut stream = socket.connect(server.address()).await.unwrap();
-    let request = format!("GET /v1/things?watch=jsonl&from={from} HTTP/1.1\r\nHost: h\r\n\r\n");
+    let request = format!("GET /v1/{collection}?watch=jsonl&from=0 HTTP/1.1\r\nHost: h\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     stream
 }
@@ -217,44 +217,43 @@ async fn reads(stream: &mut BufReader<TcpStream>, text: &str) -> bool {
     true
 }
 
-async fn until_watched_by(things: &Collection, watchers: usize) {
+async fn until_watched_by(collection: &Collection, watchers: usize) {
     let reached = async {
-        while things.watchers() != watchers {
+        while collection.watchers() != watchers {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     let reached = tokio::time::timeout(PATIENCE, reached).await;
-    assert!(reached.is_ok(), "{} watchers", things.watchers());
+    assert!(reached.is_ok(), "{} watchers", collection.watchers());
 }
 
 #[tokio::test]
-async fn a_watcher_that_never_reads_loses_its_place_and_one_that_reads_keeps_it() {
-    let things = Collection::new("things", CollectionOptions::default()).unwrap();
-    let router = Publish::new().collection(&things).router();
+async fn a_watcher_that_never_reads_loses_its_place_and_a_quiet_one_keeps_it() {
+    let open = |name| Collection::new(name, CollectionOptions::default()).unwrap();
+    let (busy, quiet) = (open("busy"), open("quiet"));
+    let router = Publish::new().collection(&busy).collection(&quiet).router();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let service = move |_| TowerToHyperService::new(router.clone());
     let server = Server::start(listener, Duration::from_millis(100), service).unwrap();
-    let put = |key: &str, value: &str| {
+    let put = |collection: &Collection, key: &str, value: &str| {
         let value = to_raw_value(value).unwrap();
-        things.put(key, value, Precondition::None).unwrap();
+        collection.put(key, value, Precondition::None).unwrap();
     };
 
-    let _silent = watch(&server, 0).await;
-    until_watched_by(&things, 1).await;
-    // More than the buffers hold, and less than the history: nobody is too slow.
+    let mut reader = BufReader::new(watch(&server, "quiet").await);
+    assert!(reads(&mut reader, "BOOKMARK").await);
+    let _silent = watch(&server, "busy").await;
+    until_watched_by(&busy, 1).await;
+    // More than the buffers hold, and less than the history: it is not ended for being too slow.
     let large = "x".repeat(1_000_000);
     for key in 0..24 {
-        put(&key.to_string(), &large);
+        put(&busy, &key.to_string(), &large);
         tokio::task::yield_now().await;
     }
-    let mut reader = BufReader::new(watch(&server, things.revision()).await);
-    assert!(reads(&mut reader, "BOOKMARK").await);
 
-    until_watched_by(&things, 1).await;
-    put("last", "the end");
-    assert!(reads(&mut reader, "the end").await, "the reader is cut off");
-    drop(reader);
-    until_watched_by(&things, 0).await;
+    until_watched_by(&busy, 0).await;
+    put(&quiet, "key", "news");
+    assert!(reads(&mut reader, "news").await, "the reader is cut off");
 }
 
 #[test]

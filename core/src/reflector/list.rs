@@ -174,6 +174,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 page: run.token.clone(),
                 at_least: run.at_least.clone(),
                 known: None,
+                epoch: self.position.epoch.clone(),
                 limit: self.config.limits.page_items,
             });
         }

@@ -120,6 +120,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             page: None,
             at_least: at_least.clone(),
             known: known.clone(),
+            epoch: self.position.epoch.clone(),
             limit,
         });
         self.list = Some(ListRun {

@@ -54,6 +54,7 @@ enum Kind {
     List {
         at_least: Option<u64>,
         known: Option<u64>,
+        epoch: Option<usize>,
         /// Where the pages are pinned, once the first one was served.
         pinned: Option<Replica>,
         page: usize,
@@ -81,11 +82,13 @@ impl Dialogue {
             Command::List {
                 at_least,
                 known,
+                epoch,
                 limit,
                 ..
             } => Kind::List {
                 at_least: number(at_least),
                 known: number(known),
+                epoch: epoch.as_ref().map(|epoch| World::epoch_number(Some(epoch))),
                 pinned: None,
                 page: 0,
                 limit: *limit as usize,
@@ -203,6 +206,7 @@ impl Dialogue {
         let Kind::List {
             at_least,
             known,
+            epoch,
             pinned,
             page,
             limit,
@@ -224,8 +228,8 @@ impl Dialogue {
                 if at_least.is_some_and(|least| least > shown) && !world.habits.careless {
                     return fail(FailureClass::Behind);
                 }
-                // A condition names no epoch, so a restored source takes none.
-                if *known == Some(shown) && here.epoch == 0 {
+                let same_epoch = epoch.unwrap_or(0) == here.epoch;
+                if *known == Some(shown) && same_epoch {
                     if world.profile.feed == (Feed::FullState { blocking: true }) {
                         return VecDeque::new();
                     }

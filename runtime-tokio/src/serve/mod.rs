@@ -23,8 +23,8 @@
 //!
 //! A watcher that is slower than the history is told so (410) and ended. One that does not read at
 //! all cannot be told: it costs one portion of the history and its place among the watchers until
-//! its connection ends. The server around it should therefore cut off connections
-//! whose writes make no progress for a while.
+//! its connection ends. The server around it should therefore cut off connections whose writes
+//! make no progress for a while.
 //!
 //! This module never spawns a task or a thread, never opens a socket and never reads a clock other
 //! than tokio's: the server around it decides all that.

@@ -296,6 +296,7 @@ pub(super) fn page_request() -> ListRequest {
         page: None,
         at_least: None,
         known: None,
+        epoch: None,
         limit: 500,
     }
 }

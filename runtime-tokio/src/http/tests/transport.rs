@@ -72,6 +72,29 @@ async fn a_connection_that_closes_behind_an_answer_is_not_used_again() {
     assert_eq!(server.connections(), 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_kept_connection_that_closed_in_the_meantime_is_replaced_at_once() {
+    let (connections, mut accepted) = mpsc::unbounded_channel();
+    let source: HttpSource<Value> = HttpSource::<Value>::builder("http://server", "things")
+        .connector(Handed(connections))
+        .build()
+        .unwrap();
+    let mut serve = async || {
+        let mut stream: DuplexStream = accepted.recv().await.unwrap();
+        request_head(&mut stream).await.unwrap();
+        write(&mut stream, &ok(EMPTY).bytes).await;
+        stream
+    };
+    let ((_, first), stream) = tokio::join!(list(&source), serve());
+    first.unwrap();
+    drop(stream);
+
+    let again = async { tokio::join!(list(&source), serve()) };
+    let again = tokio::time::timeout(Duration::from_secs(60), again).await;
+    let ((_, second), _stream) = again.expect("a request that nobody will answer");
+    second.unwrap();
+}
+
 #[tokio::test]
 async fn a_new_connection_that_closes_without_an_answer_is_not_tried_again() {
     let silent = || Reply {
