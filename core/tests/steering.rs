@@ -492,3 +492,25 @@ fn what_waits_beside_a_watch_does_not_outlive_it() {
     rig.list(list, 12, &[("a", 1)]);
     rig.expect_watch(12);
 }
+
+#[test]
+fn hints_alone_do_not_make_a_failing_source_live() {
+    let source = SourceProfile {
+        feed: Feed::HintOnly,
+        ..plain_profile()
+    };
+    let mut rig = Rig::new(config(source));
+    let list = rig.expect_list();
+    rig.list(list, 10, &[("a", 1)]);
+    let Some(Command::Watch { attempt: hints, .. }) = rig.next_start() else {
+        panic!("no hints")
+    };
+    rig.opened(hints);
+    let list = rig.expect_list();
+    rig.fail(list, FailureClass::Denied);
+    rig.say(hints, Input::Hint);
+    assert_eq!(rig.state(), State::Stale);
+    let list = rig.expect_list();
+    rig.list(list, 11, &[("a", 2)]);
+    assert_eq!(rig.state(), State::Live);
+}

@@ -165,8 +165,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// Asks for the next page if it is due. Pages belong to one attempt, so they are paced on
     /// their own (P7): a source whose tokens never end is not hammered either.
     pub(crate) fn ask_page(&mut self, run: &mut ListRun<K, V>) {
-        let due = run.page_due.is_some_and(|due| due <= self.now);
-        if due && self.page_pacer.take(self.now) {
+        if run.page_due.is_none_or(|due| due > self.now) {
+            return;
+        }
+        if self.page_pacer.take(self.now) {
             run.page_due = None;
             run.heard = Some(self.now);
             self.commands.push_back(Command::List {
@@ -177,6 +179,8 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 epoch: self.position.epoch.clone(),
                 limit: self.config.limits.page_items,
             });
+        } else {
+            run.page_due = Some(self.page_pacer.next_at());
         }
     }
 

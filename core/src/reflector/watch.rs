@@ -83,12 +83,11 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             self.position.epoch = epoch;
         }
         self.well_since.get_or_insert(self.now);
-        if self.dead_ends == 0 || self.config.source.heartbeat.is_none() {
-            self.calm();
-        }
         if matches!(run.kind, WatchKind::Hints) {
-            // What changed before the hints began to flow.
+            // What changed before the hints began to flow. Only lists can make it live.
             self.hinted(ListReason::Hint);
+        } else if self.dead_ends == 0 || self.config.source.heartbeat.is_none() {
+            self.calm();
         }
         Some(run)
     }
@@ -98,9 +97,13 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         run.opened.get_or_insert(self.now);
         run.spoke = true;
         self.well_since.get_or_insert(self.now);
-        if !matches!(run.kind, WatchKind::Initial(_)) {
-            self.gone_in_a_row = 0;
-            self.calm();
+        match run.kind {
+            WatchKind::Initial(_) => {}
+            WatchKind::Hints => self.gone_in_a_row = 0,
+            WatchKind::Changes { .. } => {
+                self.gone_in_a_row = 0;
+                self.calm();
+            }
         }
     }
 
