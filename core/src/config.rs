@@ -231,8 +231,8 @@ pub struct Policy {
     pub new_epoch: OnNewEpoch,
     /// An ordered source without epochs whose lists are older than what we have.
     pub rewind: OnRewind,
-    /// Closes or *behind* answers in a row without a step beyond one resume point, before a list
-    /// is taken instead.
+    /// Watches that ended without a step beyond their resume point (closed, *behind*, mute,
+    /// malformed), with no healthy one between, before a list is taken instead.
     pub dead_ends: u32,
     /// *Gone* answers in a row before a watch delivered anything, before
     /// [`Condition::HistoryTooShort`](crate::Condition::HistoryTooShort) is reported.

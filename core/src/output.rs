@@ -77,7 +77,7 @@ pub enum TimerReason {
     RetryAfter,
     /// The next attempt, after an answer that only a human can change.
     SlowRetry,
-    /// The next attempt, held back so that the source is not hammered.
+    /// The next attempt or page, held back so that the source is not hammered.
     Paced,
     /// The next request of a full-state source.
     Poll,
@@ -364,7 +364,8 @@ pub struct Health<K> {
     pub next_attempt: Option<Timestamp>,
     /// The next deadline, and what it is for.
     pub deadline: Option<Deadline>,
-    /// The last failure, in the source's words, and when it came. Kept after recovery.
+    /// The last failure, in the source's words, or what did not come in time, in ours; and when.
+    /// Kept after recovery.
     pub last_error: Option<(Timestamp, Failure)>,
     /// The newest revision that the cache shows.
     pub revision: Option<Revision>,

@@ -445,3 +445,59 @@ fn what_did_not_come_in_time_is_the_last_error() {
     let (at, failure) = rig.health().last_error.unwrap();
     assert_eq!((at, &*failure.message), (rig.now, "the watch fell silent"));
 }
+
+#[test]
+fn a_stream_that_opens_and_never_speaks_falls_back_to_lists() {
+    let feed = Feed::InitialStream;
+    let mut rig = Rig::new(config(SourceProfile {
+        feed,
+        ..full_profile()
+    }));
+    for _ in 0..20 {
+        match rig.next_start() {
+            Some(Command::Watch { attempt, .. }) => {
+                rig.opened(attempt);
+                rig.pass(Duration::from_secs(31));
+            }
+            Some(Command::List { attempt, .. }) => {
+                rig.list(attempt, 10, &[("a", 1)]);
+                assert!(rig.notices().contains(&Notice::FellBack));
+                return;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("it never lists");
+}
+
+#[test]
+fn a_mute_watch_that_is_cut_before_its_silence_limit_is_a_dead_end_too() {
+    for cut in [None, Some(FailureClass::Retryable)] {
+        let (mut rig, mut watch) = Rig::watching(config(full_profile()));
+        for mute in 1..=3 {
+            rig.pass(Duration::from_secs(20));
+            match cut {
+                None => rig.say(watch, Input::Closed),
+                Some(class) => rig.fail(watch, class),
+            }
+            assert_eq!(rig.state(), State::Stale);
+            if mute < 3 {
+                watch = rig.expect_watch(10);
+                rig.opened(watch);
+            }
+        }
+        rig.expect_list();
+    }
+}
+
+#[test]
+fn an_event_that_is_refused_does_not_make_it_live() {
+    let (mut rig, watch) = Rig::watching(config(full_profile()));
+    rig.put_after(watch, 11, 12, "a", 12);
+    let watch = rig.expect_watch(10);
+    rig.opened(watch);
+    rig.notices();
+    rig.put_after(watch, 11, 12, "a", 12);
+    assert!(!rig.notices().contains(&Notice::Live));
+    assert_eq!(rig.reason(), Some(Condition::LossDetected));
+}

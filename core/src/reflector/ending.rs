@@ -83,8 +83,11 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     pub(crate) fn watch_timed_out(&mut self, run: WatchRun<K, V>, reason: TimerReason) {
         self.tell_timeout(run.attempt, reason);
         self.cancel(run.attempt);
-        if reason == TimerReason::Silence && !run.spoke && self.config.source.heartbeat.is_some() {
+        let changes = matches!(run.kind, WatchKind::Changes { .. });
+        let promised = self.config.source.heartbeat.is_some();
+        if reason == TimerReason::Silence && changes && promised && !run.spoke {
             // It promised to speak and never said a word: opening it again will not mend that.
+            self.well_since = None;
             self.stuck(&run, Condition::TimedOut(reason));
             return;
         }
@@ -101,6 +104,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     pub(super) fn watch_closed(&mut self, run: WatchRun<K, V>) -> Step<K, V> {
         if self.is_healthy(&run) {
+            self.dead_ends = 0;
             self.watch_over();
             self.go(self.again(&run), self.now, TimerReason::Paced);
             return None;
@@ -119,6 +123,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             FailureClass::Gone => self.watch_gone(),
             FailureClass::Behind | FailureClass::Malformed => return self.stuck(&run, condition),
             FailureClass::Unsupported => self.watch_unsupported(&run),
+            FailureClass::Retryable if self.is_mute(&run) => return self.stuck(&run, condition),
             FailureClass::Retryable
             | FailureClass::Denied
             | FailureClass::NotFound
@@ -185,6 +190,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         }
         if self.dead_ends >= self.config.policy.dead_ends && !matches!(run.kind, WatchKind::Hints) {
             self.dead_ends = 0;
+            if let WatchKind::Initial(_) = run.kind {
+                // A stream that never gets to its end mark: the source can still be listed.
+                self.fall_back();
+            }
             self.trouble(Condition::DeadEnd);
             let (at, why) = self.retry_at(Retry::Backoff);
             self.go(self.relist(ListReason::DeadEnd), at, why);
@@ -225,6 +234,15 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// A watch that brought something new, or has been open for a good while.
     fn is_healthy(&self, run: &WatchRun<K, V>) -> bool {
         let open = run.opened.map(|opened| self.now.saturating_since(opened));
-        run.stepped || open.is_some_and(|open| open >= self.config.timing.stable_after)
+        let long = open.is_some_and(|open| open >= self.config.timing.stable_after);
+        run.stepped || (long && !self.is_mute(run))
+    }
+
+    /// A watch that has not said a word, although the source promised a heartbeat before now.
+    fn is_mute(&self, run: &WatchRun<K, V>) -> bool {
+        let promise = run.opened.zip(self.config.source.heartbeat);
+        !run.spoke
+            && matches!(run.kind, WatchKind::Changes { .. })
+            && promise.is_some_and(|(opened, beat)| self.now.saturating_since(opened) >= beat)
     }
 }

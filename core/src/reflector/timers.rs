@@ -53,9 +53,13 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             at: run.started.saturating_add(timing.list_deadline),
             reason: TimerReason::ListDeadline,
         };
-        if let Some(at) = run.page_due.filter(|at| *at < whole.at) {
+        if let Some(at) = run.page_due {
             let reason = TimerReason::Paced;
-            return Deadline { at, reason };
+            return if at < whole.at {
+                Deadline { at, reason }
+            } else {
+                whole
+            };
         }
         let blocking =
             run.known.is_some() && self.config.source.feed == Feed::FullState { blocking: true };

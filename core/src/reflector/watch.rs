@@ -21,11 +21,19 @@ pub(super) type Step<K, V> = Option<WatchRun<K, V>>;
 
 impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// Takes one input of the watch in flight. `None`: the watch is over.
-    pub(crate) fn on_watch(
-        &mut self,
-        mut run: WatchRun<K, V>,
-        input: Input<'_, K, V>,
-    ) -> Step<K, V> {
+    pub(crate) fn on_watch(&mut self, run: WatchRun<K, V>, input: Input<'_, K, V>) -> Step<K, V> {
+        let step = self.watch_word(run, input);
+        // A word that was accepted shows that the cache follows the source.
+        if let Some(run) = &step
+            && run.spoke
+            && matches!(run.kind, WatchKind::Changes { .. })
+        {
+            self.calm();
+        }
+        step
+    }
+
+    fn watch_word(&mut self, mut run: WatchRun<K, V>, input: Input<'_, K, V>) -> Step<K, V> {
         run.heard = self.now;
         match input {
             Input::Opened { epoch } => return self.opened(run, epoch),
@@ -97,13 +105,8 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         run.opened.get_or_insert(self.now);
         run.spoke = true;
         self.well_since.get_or_insert(self.now);
-        match run.kind {
-            WatchKind::Initial(_) => {}
-            WatchKind::Hints => self.gone_in_a_row = 0,
-            WatchKind::Changes { .. } => {
-                self.gone_in_a_row = 0;
-                self.calm();
-            }
+        if !matches!(run.kind, WatchKind::Initial(_)) {
+            self.gone_in_a_row = 0;
         }
     }
 
