@@ -6,7 +6,7 @@ use core::hash::BuildHasher;
 use crate::key::Key;
 
 use super::Cache;
-use super::nodes::{Link, Node};
+use super::nodes::Node;
 
 impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     /// A list begins: nothing is marked.
@@ -50,12 +50,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
 
     fn live_ids(&self) -> impl Iterator<Item = u32> {
         let nodes = &self.log.nodes;
-        let mut at = Link::END;
-        core::iter::from_fn(move || {
-            at = nodes.next(at);
-            (at != Link::END).then_some(at)
-        })
-        .filter_map(|link| match link.node() {
+        nodes.walk().filter_map(|node| match node {
             Node::Entry(id) => nodes.entries[id].live().map(|_| id),
             Node::Old(_) | Node::Gap(_) | Node::End => None,
         })

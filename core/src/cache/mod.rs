@@ -62,7 +62,7 @@ pub(crate) use write::Upsert;
 use write::Upserted;
 
 use log::Log;
-use nodes::{EntryNode, Link, Node};
+use nodes::{EntryNode, Node};
 use subscribers::Subscribers;
 use table::Table;
 
@@ -150,12 +150,7 @@ impl<K: Key, V, S> Cache<K, V, S> {
     /// All objects, in the order of their last changes, the oldest first.
     pub fn iter(&self) -> impl Iterator<Item = Entry<'_, K, V>> {
         let nodes = &self.log.nodes;
-        let mut at = Link::END;
-        core::iter::from_fn(move || {
-            at = nodes.next(at);
-            (at != Link::END).then_some(at)
-        })
-        .filter_map(|link| match link.node() {
+        nodes.walk().filter_map(|node| match node {
             Node::Entry(id) => view(&nodes.entries[id]),
             Node::Old(_) | Node::Gap(_) | Node::End => None,
         })

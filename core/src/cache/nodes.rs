@@ -213,6 +213,15 @@ pub(super) struct Nodes<K, V> {
 }
 
 impl<K, V> Nodes<K, V> {
+    /// All nodes, in the order of their sequence numbers.
+    pub(super) fn walk(&self) -> impl Iterator<Item = Node> {
+        let mut at = Link::END;
+        core::iter::from_fn(move || {
+            at = self.next(at);
+            (at != Link::END).then_some(at.node())
+        })
+    }
+
     pub(super) const fn new() -> Self {
         Self {
             entries: Slab::new(),
