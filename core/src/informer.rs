@@ -10,6 +10,7 @@ use crate::config::{Config, Feed, RevisionOrder};
 use crate::input::{Attempt, Failure, Input};
 use crate::key::Key;
 use crate::output::{Command, Deadline, Health, ListReason, Notice, State, TimerReason};
+use crate::probe::{canary, reach};
 use crate::reflector::{
     Backoff, Graves, ListRun, Notices, Pacer, Position, Quarantine, RewindJudge, Status, Wait,
     WatchRun,
@@ -86,7 +87,7 @@ pub struct Informer<K: Key, V, S = FixedState> {
     pub(crate) fell_back: bool,
     pub(crate) frozen: bool,
     pub(crate) synced: bool,
-    stopped: bool,
+    pub(crate) stopped: bool,
 
     pub(crate) status: Status,
     pub(crate) last_error: Option<(Timestamp, Failure)>,
@@ -169,16 +170,28 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// with a notice, and what belongs to an attempt that is over is ignored.
     pub fn handle(&mut self, now: Timestamp, attempt: Attempt, input: Input<'_, K, V>) {
         self.advance(now);
-        if let Some(run) = self.list.take_if(|run| run.attempt == attempt) {
+        let hears_late_pages = canary!(ApplyLatePages) && self.watch.is_none();
+        let list = |run: &mut ListRun<K, V>| run.attempt == attempt || hears_late_pages;
+        let watch = |run: &mut WatchRun<K, V>| run.attempt == attempt || canary!(ApplyLateEvents);
+        if let Some(run) = self.list.take_if(list) {
             if let Some(run) = self.on_list(run, input) {
                 self.list = Some(run);
             } else {
                 self.start_due();
             }
-        } else if let Some(run) = self.watch.take_if(|run| run.attempt == attempt)
-            && let Some(run) = self.on_watch(run, input)
-        {
-            self.watch = Some(run);
+        } else if let Some(run) = self.watch.take_if(watch) {
+            if let Some(run) = self.on_watch(run, input) {
+                self.watch = Some(run);
+            }
+        } else {
+            reach!(
+                "late page of a dead list",
+                matches!(input, Input::PageEnd { .. })
+            );
+            reach!(
+                "late event of a dead watch",
+                matches!(input, Input::Event(_))
+            );
         }
         self.settle();
     }
@@ -287,9 +300,11 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         self.full_payloads |= mode == Verify::Content;
         if let Feed::FullState { .. } = self.config.source.feed {
             if let Some(wait) = self.wait.take_if(|wait| wait.reason == TimerReason::Poll) {
+                reach!("verify brings the next poll forward");
                 self.go(wait.intent, self.now, TimerReason::Verify);
             }
         } else {
+            reach!("verify wanted while a list runs", self.list.is_some());
             self.want_verify(self.now);
         }
         self.handle_timeout(now);

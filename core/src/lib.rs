@@ -60,10 +60,16 @@ extern crate alloc;
 pub mod cache;
 mod config;
 mod digest;
+#[cfg(feature = "simulated")]
+mod fingerprint;
 mod informer;
 mod input;
 mod key;
 mod output;
+#[cfg(feature = "simulated")]
+pub mod probe;
+#[cfg(not(feature = "simulated"))]
+mod probe;
 mod reflector;
 mod time;
 mod token;

@@ -6,8 +6,8 @@ mod rig;
 use std::time::Duration;
 
 use reflet_core::{
-    Body, Class, Command, Config, Digest, FailureClass, Feed, Input, Item, Notice, OnRewind,
-    Revision, SourceProfile, State, Verify, VersionRef,
+    Body, Class, Command, Condition, Config, Digest, FailureClass, Feed, Input, Item, Notice,
+    OnRewind, Revision, SourceProfile, State, Verify, VersionRef,
 };
 use rig::{Rig, config, full_profile, item, objects, plain_profile};
 
@@ -64,6 +64,17 @@ fn wait(rig: &mut Rig, watch: reflet_core::Attempt) {
     }
 }
 
+/// Takes any older list for a rewind.
+fn easily_rewound() -> Config {
+    let mut config = config(full_profile());
+    config.policy.rewind = OnRewind::AcceptAfter {
+        lists: 1,
+        span: Duration::ZERO,
+    };
+    config.source.replica_lag = Duration::ZERO;
+    config
+}
+
 #[test]
 fn a_list_takes_over_the_batch_that_the_watch_had_begun() {
     let (mut rig, watch, list) = verifying(config(full_profile()));
@@ -118,13 +129,15 @@ fn a_list_of_any_state_beside_the_watch_is_still_not_older_than_the_cache() {
 
 #[test]
 fn an_older_list_beside_the_watch_is_no_evidence_of_a_rewind() {
-    let mut config = config(full_profile());
-    config.policy.rewind = OnRewind::AcceptAfter {
-        lists: 1,
-        span: Duration::ZERO,
-    };
-    config.source.replica_lag = Duration::ZERO;
-    let (mut rig, watch, mut list) = verifying(config);
+    let (mut rig, watch, mut list) = verifying(easily_rewound());
+    let revision = 10.into();
+    rig.say(
+        watch,
+        Input::Progress {
+            revision,
+            digest: None,
+        },
+    );
     for _ in 0..3 {
         rig.list(list, 9, &[("old", 1)]);
         wait(&mut rig, watch);
@@ -133,6 +146,38 @@ fn an_older_list_beside_the_watch_is_no_evidence_of_a_rewind() {
     assert_eq!(
         (rig.cache(), rig.state()),
         (objects(&[("a", 1), ("b", 2)]), State::Live)
+    );
+}
+
+/// A source that was set back may let a watch wait for ever that starts at a revision it no longer
+/// has, as etcd does.
+#[test]
+fn a_watch_that_never_spoke_of_our_revision_does_not_hide_a_rewind() {
+    let (mut rig, watch, list) = verifying(easily_rewound());
+    rig.say(watch, Input::Heartbeat);
+    rig.list(list, 9, &[("old", 1)]);
+    for _ in 0..3 {
+        rig.pass(Duration::from_secs(60));
+        let list = rig.expect_list();
+        rig.list(list, 9, &[("old", 1)]);
+        if rig.cache() == objects(&[("old", 1)]) {
+            return;
+        }
+    }
+    panic!("the rewind was never found: {:?}", rig.informer.health());
+}
+
+#[test]
+fn a_watch_that_never_spoke_of_our_revision_does_not_hide_a_rewind_that_is_refused() {
+    let mut config = easily_rewound();
+    config.policy.rewind = OnRewind::Refuse;
+    let (mut rig, watch, list) = verifying(config);
+    rig.say(watch, Input::Heartbeat);
+    rig.list(list, 9, &[("old", 1)]);
+    assert_eq!(rig.state(), State::Stale);
+    assert_eq!(
+        rig.informer.health().reason,
+        Some(Condition::OlderThanCache)
     );
 }
 

@@ -68,7 +68,7 @@ impl Chain {
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulated"))]
     pub(super) fn ids(&self) -> alloc::vec::Vec<u32> {
         match self {
             Self::Empty => alloc::vec::Vec::new(),

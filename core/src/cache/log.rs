@@ -4,6 +4,7 @@
 //! log knows keys only as entry ids; finding an entry by its key is the cache's job.
 
 use crate::key::Key;
+use crate::probe::{canary, reach};
 
 use super::nodes::{Dead, EntryNode, Link, Live, Nodes, OldNode, OldState, State};
 use super::pins::Pins;
@@ -78,6 +79,7 @@ impl<K: Key, V: Clone> Log<K, V> {
             State::Live(_) | State::Vacant => {
                 let deleted = self.advance();
                 self.supersede(id, deleted);
+                reach!("re-created object without a delete");
                 true
             }
         };
@@ -85,7 +87,9 @@ impl<K: Key, V: Clone> Log<K, V> {
         self.supersede(id, seq);
         self.put(id, State::Live(live), seq);
         let entry = &mut self.nodes.entries[id];
-        entry.born = seq;
+        if !canary!(MergeRecreation) {
+            entry.born = seq;
+        }
         entry.reborn_inferred = inferred;
     }
 
@@ -94,7 +98,7 @@ impl<K: Key, V: Clone> Log<K, V> {
         let seq = self.advance();
         let entry = &self.nodes.entries[id];
         let seen = self.pins.oldest_covering(entry.seq, seq).is_some();
-        if !seen && entry.chain.is_empty() {
+        if canary!(ForgetTombstones) || !seen && entry.chain.is_empty() {
             return self.forget(id);
         }
         let live = entry.live()?;
@@ -128,16 +132,15 @@ impl<K: Key, V: Clone> Log<K, V> {
         let Some(owner) = self.pins.oldest_covering(seq, until) else {
             return;
         };
-        let in_list = self.pins.pass_reaches(seq);
+        let in_list = self.pins.pass_reaches(seq) && !canary!(LoseOvertaken);
+        reach!("pass overtaken by a write", in_list);
         let (state, size) = match state {
             State::Live(live) => (OldState::Value(live.value), live.size),
-            State::Dead(dead) if in_list => (
-                OldState::Deleted {
-                    last: dead.last,
-                    inferred: dead.inferred,
-                },
-                dead.size,
-            ),
+            State::Dead(dead) if in_list => {
+                reach!("tombstone overtaken by a re-created object");
+                let (last, inferred) = (dead.last, dead.inferred);
+                (OldState::Deleted { last, inferred }, dead.size)
+            }
             State::Dead(_) | State::Vacant => return,
         };
         let old = OldNode {
@@ -228,7 +231,10 @@ impl<K: Key, V: Clone> Log<K, V> {
             .pins
             .get(position)
             .is_some_and(|pin| pin.charge > self.limit);
-        if over && let Some(gap) = self.pins.lapse(position) {
+        if over
+            && !canary!(NoRetentionLimit)
+            && let Some(gap) = self.pins.lapse(position)
+        {
             self.nodes.leave_gap(gap);
         }
     }
@@ -257,6 +263,11 @@ impl<K: Key, V: Clone> Log<K, V> {
         let OldNode { seq, until, .. } = self.nodes.olds[orphan];
         match self.pins.oldest_covering(seq, until) {
             Some(owner) => {
+                reach!("superseded version handed to the next older subscriber");
+                reach!(
+                    "tombstone outlived by two subscribers",
+                    self.nodes.olds[orphan].cost >= ENTRY_COST + OLD_COST
+                );
                 self.give(orphan, owner);
                 None
             }

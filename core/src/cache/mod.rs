@@ -41,6 +41,8 @@ mod chain;
 #[cfg(test)]
 mod check;
 mod delta;
+#[cfg(feature = "simulated")]
+mod fingerprint;
 mod log;
 mod marking;
 #[cfg(test)]

@@ -141,12 +141,12 @@ impl Pins {
         !self.orphans.is_empty()
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulated"))]
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Pin)> {
         self.pins.iter().map(|(position, pin)| (*position, pin))
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulated"))]
     pub(super) fn held(&self) -> &BTreeSet<(u64, u32)> {
         &self.holders
     }
@@ -159,5 +159,10 @@ impl Pins {
     #[cfg(test)]
     pub(super) fn passes(&self) -> &BTreeMap<u64, u32> {
         &self.pass_ends
+    }
+    /// The heads of the lists of versions whose pin is gone.
+    #[cfg(feature = "simulated")]
+    pub(super) fn orphans(&self) -> &[u32] {
+        &self.orphans
     }
 }

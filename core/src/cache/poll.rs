@@ -4,6 +4,7 @@ use core::hash::BuildHasher;
 use core::mem;
 
 use crate::key::Key;
+use crate::probe::{canary, reach};
 
 use super::delta::{Delta, Mark, Polled};
 use super::log::Log;
@@ -88,7 +89,10 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             }
             match self.walk(id) {
                 Walked::Delta(delta) => return Polled::Delta(delta),
-                Walked::Spent => return Polled::Yield,
+                Walked::Spent => {
+                    reach!("poll yielded on its budget");
+                    return Polled::Yield;
+                }
                 Walked::End => {
                     if let Some(mark) = self.end_pass(id) {
                         return Polled::Delta(Delta::Mark(mark));
@@ -137,15 +141,18 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         };
         let refilter = subscriber.wanted.take();
         let base = subscriber.base;
-        if base == self.log.tail && refilter.is_none() {
+        let starts = canary!(MarkBeforeInitialState) && subscriber.marked == 0 && initial;
+        if starts || base == self.log.tail && refilter.is_none() {
             if subscriber.marked == publication.number {
                 return Next::Nothing;
             }
+            reach!("mark without a change", subscriber.marked > 0);
             subscriber.marked = publication.number;
             subscriber.initial = false;
             return Next::Say(Delta::Mark(mark()));
         }
         // A re-walk looks at every node again, what did not change since the base included.
+        reach!("pass under another filter", refilter.is_some());
         let start = if refilter.is_some() {
             None
         } else {
@@ -210,13 +217,22 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     /// filter is waiting: the mark would speak of a filter that nobody wants any more.
     fn end_pass(&mut self, id: SubscriberId) -> Option<Mark> {
         let subscriber = self.subscribers.get_mut(id)?;
-        let pass = subscriber.pass.take()?;
+        let mut pass = subscriber.pass.take()?;
+        if canary!(MarkNewestRevision)
+            && let Some(newest) = &self.published
+        {
+            pass.mark.revision.clone_from(&newest.revision);
+        }
         let left = mem::replace(&mut subscriber.base, pass.end);
         if let Some(filter) = pass.refilter {
             subscriber.filter = filter;
         }
         let said = subscriber.wanted.is_none();
         if said {
+            reach!(
+                "mark of a state that has moved on",
+                pass.end != self.log.tail
+            );
             subscriber.marked = pass.publication;
             subscriber.initial = false;
         }
@@ -235,6 +251,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         };
         let base = mem::take(&mut subscriber.base);
         if let Some(pass) = subscriber.pass.take() {
+            reach!("pass given up half-way");
             if let Some(filter) = pass.refilter {
                 subscriber.filter = filter;
             }
@@ -361,26 +378,37 @@ impl<K: Key, V: Clone> Log<K, V> {
         match (seen, value, &now.state) {
             (None, None, _) => Visit::Skip,
             (Some(_), Some(_), _) if unchanged => Visit::Skip,
+            (Some(_), None, NowState::Value(_)) if canary!(ForgetFilterLeave) => Visit::Skip,
             (None, Some(new), _) => Visit::Change(added(new), None),
             (Some((old, born)), Some(new), _) if born == now.born => {
                 let updated = Delta::Updated {
                     key: key.clone(),
-                    old: old.clone(),
+                    old: if canary!(OldIsCurrent) { new } else { old }.clone(),
                     new: new.clone(),
                 };
                 Visit::Change(updated, None)
             }
             // The incarnation that was seen has gone, and another one has taken its place.
             (Some((seen, _)), Some(new), _) => {
+                reach!("delete and re-create while a subscriber sleeps");
                 Visit::Change(deleted(seen, seen, now.reborn_inferred), Some(added(new)))
             }
             (Some((seen, born)), None, state) => {
                 let same = born == now.born;
                 let (last, inferred) = match state {
-                    NowState::Value(new) if same => (*new, false),
-                    NowState::Value(_) => (seen, now.reborn_inferred),
+                    NowState::Value(new) if same => {
+                        reach!("filter left while a subscriber sleeps");
+                        (*new, false)
+                    }
+                    NowState::Value(_) => {
+                        reach!("re-created outside the filter");
+                        (seen, now.reborn_inferred)
+                    }
                     NowState::Gone { last, inferred } if same => (*last, *inferred),
-                    NowState::Gone { inferred, .. } => (seen, *inferred),
+                    NowState::Gone { inferred, .. } => {
+                        reach!("re-created and deleted again while a subscriber sleeps");
+                        (seen, *inferred)
+                    }
                 };
                 Visit::Change(deleted(seen, last, inferred), None)
             }

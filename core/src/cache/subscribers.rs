@@ -45,6 +45,12 @@ impl<K, V> Filter<K, V> {
     pub fn matches(&self, key: &K, value: &V) -> bool {
         (self.0)(key, value)
     }
+
+    /// The same for clones of one filter, and for these only.
+    #[cfg(feature = "simulated")]
+    pub(super) fn identity(&self) -> usize {
+        Arc::as_ptr(&self.0).cast::<()>().addr()
+    }
 }
 
 impl<K, V> Clone for Filter<K, V> {
@@ -168,6 +174,12 @@ impl<K, V> Subscribers<K, V> {
             .subscriber
             .as_mut()
             .filter(|_| place.generation == id.generation)
+    }
+
+    /// Every slot's generation, and the slots that are free, in the order of their next use.
+    #[cfg(feature = "simulated")]
+    pub(super) fn slots(&self) -> (impl Iterator<Item = u32>, &[u32]) {
+        (self.slots.iter().map(|slot| slot.generation), &self.free)
     }
 
     /// Who is in a slot.

@@ -3,6 +3,8 @@
 
 use core::hash::BuildHasher;
 
+use crate::probe::{canary, reach};
+
 use super::nodes::{Live, State};
 use super::{
     Cache, Digest, Filter, Incarnation, Key, Log, Publication, Revision, STEPS_PER_CALL,
@@ -197,6 +199,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             // Nothing was handed out yet, so there is nothing to take back.
             subscriber.filter = filter;
         } else {
+            reach!("filter changed in mid-pass", subscriber.pass.is_some());
             subscriber.wanted = Some(filter);
         }
         subscriber.marked = 0;
@@ -205,9 +208,10 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
 
     /// Forgets a subscriber. What was kept for it is freed by and by.
     pub(crate) fn unsubscribe(&mut self, id: SubscriberId) -> bool {
-        if self.subscribers.get(id).is_none() {
+        let Some(subscriber) = self.subscribers.get(id) else {
             return false;
-        }
+        };
+        reach!("unsubscribed in mid-pass", subscriber.pass.is_some());
         self.let_go(id);
         self.lapsed.remove(&id);
         self.subscribers.remove(id);
@@ -245,6 +249,11 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             .and_then(|slot| self.subscribers.at(slot))
         {
             self.reset(id);
+            if canary!(ResetAll) {
+                for other in self.subscribers.ids().collect::<alloc::vec::Vec<_>>() {
+                    self.reset(other);
+                }
+            }
         }
         self.lapsed.pop_first()
     }
@@ -252,7 +261,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     /// Settles so many versions that nobody pays for any more. True if more are left.
     pub(crate) fn reclaim(&mut self, steps: usize) -> bool {
         for _ in 0..steps {
-            if !self.log.pins.has_orphans() {
+            if canary!(LeakSuperseded) || !self.log.pins.has_orphans() {
                 return false;
             }
             if let Some((id, key)) = self.log.reclaim_one() {

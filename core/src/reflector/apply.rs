@@ -8,8 +8,10 @@ use crate::informer::Informer;
 use crate::input::{Body, Item};
 use crate::key::Key;
 use crate::output::{BadInput, LimitKind, Notice, Rejection};
-use crate::token::{Incarnation, Revision, VersionRef};
+use crate::probe::{canary, reach};
+use crate::token::{Incarnation, Revision, Version, VersionRef};
 
+use super::is_before;
 use super::run::Snapshot;
 use super::staging::{Staged, StagedUpsert};
 
@@ -73,7 +75,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let held = snapshot.shortcuts && self.is_held(key, version, incarnation);
         match self.judge_body(version, body) {
             Err(error) => snapshot.staging.reject(key, version, error, size),
-            Ok(None) if !held => return Err(Refusal::Bad(BadInput::NotHeld)),
+            Ok(None) if !held => {
+                reach!("unchanged said of what is not held");
+                return Err(Refusal::Bad(BadInput::NotHeld));
+            }
             Ok(_) if held => {
                 self.cache.mark(key);
             }
@@ -96,7 +101,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         incarnation: Option<Incarnation>,
     ) -> bool {
         self.cache.entry(key).is_some_and(|entry| {
-            version == *entry.version && same_incarnation(entry.incarnation, incarnation)
+            same_version(entry.version, version) && same_incarnation(entry.incarnation, incarnation)
         })
     }
 
@@ -105,6 +110,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let bytes = K::bytes(key).len();
         let admitted = bytes <= self.config.limits.key_bytes;
         if !admitted {
+            reach!("key too long");
             let error = Rejection::KeyTooLong { bytes };
             self.notices.push(Notice::UnknownRejected { error });
         }
@@ -130,8 +136,9 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     /// True if it was quarantined.
     fn release(&mut self, key: &K) -> bool {
-        let released = self.quarantine.release(key);
+        let released = !canary!(NeverReleased) && self.quarantine.release(key);
         if released {
+            reach!("poison recovered");
             self.notices
                 .push(Notice::ObjectRecovered { key: key.clone() });
         }
@@ -140,6 +147,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     /// Something whose key is not known was rejected.
     pub(crate) fn reject_unknown(&mut self, words: &str) {
+        reach!("poison with unknown key");
         self.notices.push(Notice::UnknownRejected {
             error: undecodable(words),
         });
@@ -147,6 +155,9 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     /// Which limit the cache would exceed with these changes.
     pub(crate) fn over_limit(&self, changes: &[Staged<K, V>]) -> Option<LimitKind> {
+        if canary!(ApplyOverLimit) {
+            return None;
+        }
         let (mut objects, mut bytes) = (self.cache.len(), self.cache.bytes());
         for change in changes {
             match change {
@@ -197,6 +208,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         touched.insert(key.clone(), revision.cloned());
         if touched.len() > self.config.limits.objects {
             // Too much happened beside it (P8): a later verify will do.
+            reach!("too much happened beside a verify");
             self.cancel_list();
             self.want_verify_after_loss();
         }
@@ -207,7 +219,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         match change {
             Staged::Upsert(upsert) => self.apply_upsert(upsert, compare),
             Staged::Delete { key, version, last } => {
-                let version = version.as_ref().map(crate::token::Version::as_ref);
+                let version = version.as_ref().map(Version::as_ref);
                 self.apply_delete(&key, version, last)
             }
             // Its last good version stays in force.
@@ -216,6 +228,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 version,
                 error,
             } => {
+                reach!("poison with known key");
+                if canary!(UndecodableDeletes) {
+                    self.cache.delete(key.borrow(), None, false);
+                }
                 self.quarantine.reject(key.clone(), error.clone());
                 self.notices.push(Notice::ObjectRejected {
                     key,
@@ -241,23 +257,35 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         if let Some(entry) = self.cache.entry(key_ref) {
             applied = Applied::Updated;
             if same_incarnation(entry.incarnation, incarnation) {
-                let same_version = version == *entry.version;
+                let same = same_version(entry.version, version);
                 let same_content = match compare {
-                    Compare::Versions => same_version,
-                    Compare::Content => same_version && (self.same)(entry.value, &value),
+                    Compare::Versions => same,
+                    Compare::Content => same && (self.same)(entry.value, &value),
                     Compare::Rewound => (self.same)(entry.value, &value),
                 };
                 let older =
                     self.config.source.versions_ordered && version.is_older_than(entry.version);
                 if same_content {
+                    reach!(
+                        "same content in another history",
+                        compare == Compare::Rewound
+                    );
                     self.cache.restamp(key_ref, version, incarnation, size);
                     return Applied::Unchanged;
                 }
-                if older && compare != Compare::Rewound {
+                if older && compare != Compare::Rewound && !canary!(ApplyOlderVersions) {
+                    reach!("older version ignored");
+                    return Applied::Unchanged;
+                }
+                if canary!(CompareVersionWithRevision)
+                    && let Some(complete) = &self.position.complete
+                    && is_before(&version.to_version().as_revision(), complete)
+                {
                     return Applied::Unchanged;
                 }
             }
-        } else if self.graves.covers(&key, version, incarnation) {
+        } else if !canary!(Resurrect) && self.graves.covers(&key, version, incarnation) {
+            reach!("grave stopped a resurrection");
             return Applied::Unchanged;
         }
         self.cache.upsert(Upsert {
@@ -287,6 +315,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             && let (Some(version), Some((known, _))) = (version, &known)
             && version.is_older_than(known)
         {
+            reach!("delete older than the object ignored");
             return Applied::Unchanged;
         }
         let (known, incarnation) = known.unzip();
@@ -310,8 +339,13 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     }
 }
 
+/// Whether an item has the version that the cache has.
+fn same_version(held: &Version, version: VersionRef<'_>) -> bool {
+    !canary!(ResendUnchanged) && version == *held
+}
+
 /// Whether two objects of one key may be the same one: an unknown incarnation is taken to be.
-fn same_incarnation(a: Option<Incarnation>, b: Option<Incarnation>) -> bool {
+pub(crate) fn same_incarnation(a: Option<Incarnation>, b: Option<Incarnation>) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => a == b,
         (None, _) | (_, None) => true,

@@ -7,11 +7,12 @@ use crate::config::{Class, OnNewEpoch, OnRewind, RevisionOrder};
 use crate::informer::Informer;
 use crate::key::Key;
 use crate::output::{BadInput, ListReason, Notice};
+use crate::probe::{canary, reach};
 use crate::token::{Epoch, Revision, VersionRef};
 
-use super::apply::{Applied, Compare};
+use super::apply::{Applied, Compare, same_incarnation};
 use super::run::{Header, Snapshot};
-use super::staging::Staged;
+use super::staging::{Staged, StagedUpsert};
 use super::{check_revision, is_before};
 
 /// What the first words of a full state say about it.
@@ -63,11 +64,13 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         }
         match self.config.policy.new_epoch {
             OnNewEpoch::Accept => {
+                reach!("new epoch in a full state");
                 snapshot.rewound = true;
-                snapshot.shortcuts = false;
+                snapshot.shortcuts &= canary!(TrustVersionsAcrossEpochs);
                 Verdict::Take
             }
             OnNewEpoch::Refuse => {
+                reach!("new epoch of a full state refused");
                 self.notices.push(Notice::EpochRefused {
                     epoch: epoch.cloned(),
                 });
@@ -105,12 +108,14 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let (Some(have), Some(got)) = (floor, revision) else {
             return Verdict::Take;
         };
-        if !is_before(&got, &have) {
+        if canary!(AcceptStaleList) || !is_before(&got, &have) {
+            reach!("evidence of a rewind refuted", self.rewind.has_evidence());
             self.rewind.clear();
             return Verdict::Take;
         }
         self.notices.push(Notice::StaleList { got, have });
         if has_epoch || self.config.policy.rewind == OnRewind::Refuse {
+            reach!("stale list refused");
             return Verdict::Older;
         }
         // It may be evidence of a rewind, if it is complete.
@@ -130,19 +135,26 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             revision: None,
         });
         if snapshot.older && !self.accepts_rewind(&mut snapshot, header.revision.as_ref()) {
+            reach!("older list kept as evidence of a rewind");
             return Committed::Older;
         }
         if snapshot.unknown_rejected
             && let Some(limit) = self.over_limit(&snapshot.staging.changes)
         {
+            reach!("degraded list does not fit");
             self.freeze(limit);
             return Committed::Frozen;
+        }
+        if !snapshot.shortcuts && self.shows_another_history(&snapshot, header.revision.as_ref()) {
+            reach!("rewind found by a verify of the content");
+            snapshot.rewound = true;
         }
         if snapshot.rewound {
             self.announce_rewind(&header);
             let mut changes = snapshot.staging.changes.iter();
             let rejected = changes.any(|change| matches!(change, Staged::Rejected { .. }));
             if snapshot.unknown_rejected || rejected {
+                reach!("poison in another history");
                 self.forget_versions();
             }
         }
@@ -161,6 +173,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             self.want_verify(self.now.saturating_add(period));
         }
         if self.degraded {
+            reach!("degraded list");
             self.want_verify_after_loss();
         }
         Committed::Yes
@@ -175,10 +188,37 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let accepted =
             revision.is_some_and(|revision| self.rewind.judge(policy, lag, self.now, revision));
         if accepted {
+            reach!("rewind accepted after several older lists");
             self.rewind.clear();
             snapshot.rewound = true;
         }
         accepted
+    }
+
+    /// Whether a state that is not older than ours holds an object in an older version: no history
+    /// goes that way, so the source was set back and has overtaken our revision since.
+    fn shows_another_history(
+        &self,
+        snapshot: &Snapshot<K, V>,
+        revision: Option<&Revision>,
+    ) -> bool {
+        let source = &self.config.source;
+        let told = source.versions_ordered
+            && source.order == RevisionOrder::Ordered
+            && source.class != Class::Fuzzy;
+        told && snapshot.staging.changes.iter().any(|change| match change {
+            Staged::Upsert(upsert) if !snapshot.is_overtaken(&upsert.key, revision) => {
+                self.holds_newer(upsert)
+            }
+            Staged::Upsert(_) | Staged::Delete { .. } | Staged::Rejected { .. } => false,
+        })
+    }
+
+    fn holds_newer(&self, upsert: &StagedUpsert<K, V>) -> bool {
+        self.cache.entry(upsert.key.borrow()).is_some_and(|entry| {
+            same_incarnation(entry.incarnation, upsert.incarnation)
+                && upsert.version.as_ref().is_older_than(entry.version)
+        })
     }
 
     /// Revisions before and after mean different things: said before the first delta of the new
@@ -226,6 +266,8 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 Staged::Delete { key, .. } | Staged::Rejected { key, .. } => (key.clone(), None),
             };
             if snapshot.is_overtaken(&key, revision) {
+                let deleted = !self.cache.contains(key.borrow());
+                reach!("delete above a running verify's revision", deleted);
                 self.cache.mark(key.borrow());
                 continue;
             }
@@ -240,7 +282,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 version.is_some_and(|version| self.is_old_news(snapshot, &version.as_revision()));
             difference.diverged += usize::from(settled || old_news);
         }
-        if !snapshot.unknown_rejected {
+        if canary!(InferDespiteUnknown) || !snapshot.unknown_rejected {
             // Nobody saw their deletes.
             difference.deleted = self
                 .cache
@@ -256,6 +298,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             .quarantine
             .end_list(|key| snapshot.is_overtaken(key, revision));
         for key in released {
+            reach!("poison gone from a list");
             self.notices.push(Notice::ObjectRecovered { key });
         }
     }
@@ -300,7 +343,9 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 .complete
                 .as_ref()
                 .is_some_and(|ours| is_before(&revision, ours));
-        if !behind_watch {
+        if behind_watch {
+            reach!("verify beside the watch is older than the watch");
+        } else {
             self.position.complete_at(revision.clone());
         }
         if self.config.source.class == Class::Fuzzy
@@ -312,9 +357,15 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     /// Gives subscribers the point that they can catch up to.
     pub(crate) fn publish(&mut self) {
-        let complete = self.position.is_whole() && !self.degraded;
+        let complete = canary!(CallPartialComplete) || self.position.is_whole() && !self.degraded;
         self.cache.publish(self.position.seen.clone(), complete);
         self.report_lapsed();
+    }
+
+    pub(super) fn tell_synced(&mut self) {
+        self.synced = true;
+        let (revision, objects) = (self.position.seen.clone(), self.cache.len());
+        self.notices.push(Notice::Synced { revision, objects });
     }
 
     fn tell_commit(&mut self, reason: ListReason, difference: Difference) {
@@ -325,17 +376,18 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             diverged,
         } = difference;
         if core::mem::take(&mut self.frozen) {
+            reach!("thawed");
             self.notices.push(Notice::Thawed);
         }
         if diverged > 0 {
+            reach!("verify found divergence");
             self.notices.push(Notice::Diverged { objects: diverged });
         }
         if !self.synced {
-            self.synced = true;
-            let (revision, objects) = (self.position.seen.clone(), self.cache.len());
-            self.notices.push(Notice::Synced { revision, objects });
+            self.tell_synced();
             return;
         }
+        reach!("deletes inferred from a list", deleted > 0);
         let routine = matches!(
             reason,
             ListReason::Poll | ListReason::Hint | ListReason::Verify

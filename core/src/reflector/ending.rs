@@ -7,6 +7,7 @@ use crate::informer::Informer;
 use crate::input::{Failure, FailureClass};
 use crate::key::Key;
 use crate::output::{BadInput, Condition, ListReason, Notice, TimerReason};
+use crate::probe::{canary, reach};
 use crate::token::Epoch;
 
 use super::run::{Intent, Retry, WatchKind, WatchRun};
@@ -17,9 +18,11 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// The history is not a continuation of ours: take the whole state, or refuse it.
     pub(super) fn new_epoch(&mut self, run: WatchRun<K, V>, epoch: Option<Epoch>) -> Step<K, V> {
         if self.config.policy.new_epoch == OnNewEpoch::Refuse {
+            reach!("new epoch of a watch refused");
             self.notices.push(Notice::EpochRefused { epoch });
             return self.epoch_refused(run);
         }
+        reach!("new epoch in a watch");
         self.cancel(run.attempt);
         self.watch_over();
         self.go(
@@ -40,6 +43,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     }
 
     pub(super) fn older_stream(&mut self, run: WatchRun<K, V>) -> Step<K, V> {
+        reach!("initial stream older than the cache");
         self.cancel(run.attempt);
         self.watch_over();
         self.trouble(Condition::OlderThanCache);
@@ -73,6 +77,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         self.cancel(run.attempt);
         self.watch_over();
         self.trouble(Condition::LossDetected);
+        reach!("list wanted after a digest mismatch");
         let at = self
             .last_list
             .saturating_add(self.config.timing.verify_min_interval);
@@ -87,6 +92,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let promised = self.config.source.heartbeat.is_some();
         if reason == TimerReason::Silence && changes && promised && !run.spoke {
             // It promised to speak and never said a word: opening it again will not mend that.
+            reach!("mute watch given up");
             self.well_since = None;
             self.stuck(&run, Condition::TimedOut(reason));
             return;
@@ -95,15 +101,27 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         self.trouble(Condition::TimedOut(reason));
         if matches!(run.kind, WatchKind::Initial(_)) && reason != TimerReason::Opening {
             // The end mark did not come: a source that does not send it can still be listed.
+            reach!("fallback after a missing end mark");
             self.fall_back();
         }
         let healthy = reason == TimerReason::Silence && self.is_healthy(&run);
+        reach!("silent watch given up", healthy);
         let (at, why) = self.retry_at(if healthy { Retry::Now } else { Retry::Backoff });
         self.go(self.again(&run), at, why);
     }
 
-    pub(super) fn watch_closed(&mut self, run: WatchRun<K, V>) -> Step<K, V> {
+    pub(super) fn watch_closed(&mut self, mut run: WatchRun<K, V>) -> Step<K, V> {
+        if canary!(ApplyCutBatch)
+            && let WatchKind::Changes { batch } = &mut run.kind
+            && let Some((revision, staging)) = batch.take()
+        {
+            self.apply_events(staging.changes, Some(&revision));
+            self.position.complete_at(revision);
+            self.publish();
+        }
+        reach!("batch cut by a close", run.has_open_batch());
         if self.is_healthy(&run) {
+            reach!("healthy watch closed and resumed");
             self.dead_ends = 0;
             self.watch_over();
             self.go(self.again(&run), self.now, TimerReason::Paced);
@@ -116,11 +134,16 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let class = failure.class;
         self.record(run.attempt, failure);
         let condition = Condition::Failing(class);
+        reach!("batch cut by a failure", run.has_open_batch());
         if let WatchKind::Initial(_) = run.kind {
             self.unconstrain(class);
         }
         match class {
-            FailureClass::Gone => self.watch_gone(),
+            FailureClass::Gone => {
+                reach!("gone inside an open watch", run.opened.is_some());
+                reach!("gone when a watch opens", run.opened.is_none());
+                self.watch_gone();
+            }
             FailureClass::Behind | FailureClass::Malformed => return self.stuck(&run, condition),
             FailureClass::Unsupported => self.watch_unsupported(&run),
             FailureClass::Retryable if self.is_mute(&run) => return self.stuck(&run, condition),
@@ -148,6 +171,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             Retry::Now
         };
         if self.gone_in_a_row == self.config.policy.gone_limit {
+            reach!("history too short");
             self.notices.push(Notice::HistoryTooShort);
         }
         let short = self.gone_in_a_row >= self.config.policy.gone_limit;
@@ -157,7 +181,12 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             Condition::Failing(FailureClass::Gone)
         });
         let (at, why) = self.retry_at(retry);
-        self.go(self.relist(ListReason::Gone), at, why);
+        let next = if canary!(IgnoreGone) {
+            Intent::Watch
+        } else {
+            self.relist(ListReason::Gone)
+        };
+        self.go(next, at, why);
     }
 
     /// There is no such watch. An initial stream can be listed instead; without any watch the
@@ -165,10 +194,12 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     fn watch_unsupported(&mut self, run: &WatchRun<K, V>) {
         self.watch_over();
         if let WatchKind::Initial(_) = run.kind {
+            reach!("fallback from an unsupported stream");
             self.fall_back();
             self.go(self.relist(ListReason::Retry), self.now, TimerReason::Paced);
             return;
         }
+        reach!("no watch at all");
         self.trouble(Condition::Failing(FailureClass::Unsupported));
         let (at, why) = self.retry_at(Retry::Slow);
         self.go(self.relist(ListReason::Retry), at, why);
@@ -188,10 +219,15 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         if !run.stepped {
             self.dead_ends = self.dead_ends.saturating_add(1);
         }
-        if self.dead_ends >= self.config.policy.dead_ends && !matches!(run.kind, WatchKind::Hints) {
+        let is_dead_end = self.dead_ends >= self.config.policy.dead_ends
+            && !matches!(run.kind, WatchKind::Hints)
+            && !canary!(NeverLeaveDeadEnd);
+        if is_dead_end {
+            reach!("dead end becomes a list");
             self.dead_ends = 0;
             if let WatchKind::Initial(_) = run.kind {
                 // A stream that never gets to its end mark: the source can still be listed.
+                reach!("fallback after streams that broke off");
                 self.fall_back();
             }
             self.trouble(Condition::DeadEnd);
@@ -217,6 +253,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             .is_some_and(|list| list.beside && list.snapshot.reason == ListReason::Verify);
         self.cancel_list();
         if waiting || running {
+            reach!("watch ends under a running verify");
             self.want_verify_after_loss();
         }
     }
@@ -224,8 +261,17 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// The same thing once more.
     fn again(&self, run: &WatchRun<K, V>) -> Intent {
         match &run.kind {
-            WatchKind::Changes { .. } if self.position.complete.is_some() => Intent::Watch,
-            WatchKind::Changes { .. } => self.relist(ListReason::NoResume),
+            WatchKind::Changes { .. } if self.position.complete.is_some() => {
+                reach!(
+                    "watch resumes before a partial revision",
+                    !self.position.is_whole()
+                );
+                Intent::Watch
+            }
+            WatchKind::Changes { .. } => {
+                reach!("no revision to resume from");
+                self.relist(ListReason::NoResume)
+            }
             WatchKind::Initial(snapshot) => self.relist(snapshot.reason),
             WatchKind::Hints => Intent::Hints,
         }

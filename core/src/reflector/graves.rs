@@ -4,6 +4,7 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 
+use crate::probe::reach;
 use crate::token::{Incarnation, Version, VersionRef};
 
 /// The newest deletes of a source whose changes may arrive out of order.
@@ -42,6 +43,7 @@ impl<K: Ord + Clone> Graves<K> {
             let Some((oldest, grave)) = self.order.pop_front() else {
                 break;
             };
+            reach!("oldest grave makes room");
             if self.newest.get(&oldest) == Some(&grave) {
                 self.newest.remove(&oldest);
             }

@@ -7,9 +7,10 @@ use crate::informer::Informer;
 use crate::input::{Failure, FailureClass, Input};
 use crate::key::Key;
 use crate::output::{BadInput, Command, Condition, LimitKind, ListReason, Notice, TimerReason};
+use crate::probe::{canary, reach};
 use crate::token::{Epoch, Revision};
 
-use super::apply::Refusal;
+use super::apply::{Compare, Refusal};
 use super::commit::{Committed, Verdict};
 use super::run::{Header, ListRun, Retry, WatchKind};
 use super::steer::retry_for;
@@ -37,6 +38,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             }
             Input::PageEnd { next } if run.in_page => self.page_end(run, next),
             Input::Unmodified if run.known.is_some() && run.pages == 0 && !run.in_page => {
+                reach!("not modified");
                 self.after_commit(run.beside);
                 None
             }
@@ -87,14 +89,28 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             Verdict::Take => self.judge_revision(&mut run.snapshot, header, run.floor.clone()),
             verdict => verdict,
         };
+        let nameless = run
+            .snapshot
+            .header
+            .as_ref()
+            .is_some_and(|header| header.epoch.is_none());
+        let older = run.snapshot.older || matches!(verdict, Verdict::Older);
+        if nameless && older && self.verifies_beside(&run) && !self.watch_confirms() {
+            // A watch from a revision that the source no longer has may wait for ever.
+            reach!("watch from a revision that the source may not have");
+            self.cancel_watch();
+            run.beside = false;
+        }
         match verdict {
             Verdict::Take if run.snapshot.older && self.verifies_beside(&run) => {
+                reach!("verify beside the watch is older than the cache");
                 // The watch beside it shows that the source was not set back.
                 self.cancel(run.attempt);
                 self.list_over(run, Condition::OlderThanCache, Retry::Backoff)
             }
             Verdict::Take if run.snapshot.rewound && run.beside => {
                 // The watch beside it belongs to a history that is no more: start over.
+                reach!("new epoch in a list beside a watch");
                 self.list = Some(run);
                 self.clear_line();
                 self.go(
@@ -104,7 +120,12 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 );
                 None
             }
-            Verdict::Take => Some(run),
+            Verdict::Take => {
+                if canary!(SyncedEarly) && !self.synced {
+                    self.tell_synced();
+                }
+                Some(run)
+            }
             Verdict::Bad(what) => self.refuse_list(run, what),
             Verdict::EpochRefused => {
                 self.cancel(run.attempt);
@@ -124,6 +145,8 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let same_revision = first.is_none_or(|first| first.revision == header.revision);
         let fuzzy = self.config.source.class == Class::Fuzzy;
         if !same_epoch || !(same_revision || fuzzy) {
+            reach!("torn list", same_epoch);
+            reach!("new epoch in mid-list", !same_epoch);
             return self.refuse_list(run, BadInput::TornList);
         }
         let (order, limit) = (self.config.source.order, self.config.limits.token_bytes);
@@ -134,6 +157,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         if let (Some(newest), Some(revision)) = (newest, &header.revision)
             && is_before(newest, revision)
         {
+            reach!("fuzzy list moves on while it is read");
             newest.clone_from(revision);
         }
         Some(run)
@@ -143,7 +167,8 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         run.in_page = false;
         run.pages = run.pages.saturating_add(1);
         // An empty token is no token: asking with it would start the list again, for ever.
-        let Some(next) = next.filter(|next| !next.is_empty()) else {
+        let next = next.filter(|next| !next.is_empty() && !canary!(IgnoreNextPage));
+        let Some(next) = next else {
             self.commit_list(run);
             return None;
         };
@@ -151,14 +176,25 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             return self.refuse_list(run, BadInput::TokenTooLong);
         }
         if run.token.as_deref() == Some(next) {
+            reach!("repeated page token");
             return self.refuse_list(run, BadInput::RepeatedPageToken);
         }
+        if canary!(PublishPages) {
+            for change in core::mem::take(&mut run.snapshot.staging.changes) {
+                let key = change.key().clone();
+                self.apply(change, Compare::Versions);
+                self.cache.mark(key.borrow());
+            }
+            self.publish();
+        }
         if run.pages >= self.config.limits.pages {
+            reach!("too many pages");
             return self.refuse_item(run, Refusal::Limit(LimitKind::Pages));
         }
         run.token = Some(next.into());
         run.page_due = Some(self.page_pacer.next_at().max(self.now));
         self.ask_page(&mut run);
+        reach!("page waits for its turn", run.page_due.is_some());
         Some(run)
     }
 
@@ -187,7 +223,14 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     fn commit_list(&mut self, run: ListRun<K, V>) {
         let beside = run.beside;
         let with_watch = self.verifies_beside(&run);
+        reach!("verify beside the watch", with_watch);
+        let epoch = self.cache.local_epoch();
         match self.commit_snapshot(run.snapshot, with_watch) {
+            Committed::Yes if self.cache.local_epoch() != epoch && with_watch => {
+                // The watch beside it belongs to a history that is no more.
+                self.cancel_watch();
+                self.after_commit(false);
+            }
             Committed::Yes => {
                 self.overtake_watch();
                 self.after_commit(beside);
@@ -208,14 +251,21 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         run.beside && self.config.source.feed != Feed::HintOnly
     }
 
+    /// Whether the watch shows that the source has our revision.
+    fn watch_confirms(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.confirms)
+    }
+
     /// What the watch had begun is in the list, if that has come further.
     fn overtake_watch(&mut self) {
         let complete = self.position.complete.as_ref();
         let overtaken = |at: &Revision| complete.is_some_and(|complete| !is_before(complete, at));
         if let Some(run) = &mut self.watch {
             run.seen.take_if(|seen| overtaken(seen));
-            if let WatchKind::Changes { batch } = &mut run.kind {
-                batch.take_if(|(at, _)| overtaken(at));
+            if let WatchKind::Changes { batch } = &mut run.kind
+                && batch.take_if(|(at, _)| overtaken(at)).is_some()
+            {
+                reach!("open batch overtaken by a list");
             }
         }
     }
@@ -279,6 +329,18 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let class = failure.class;
         self.withdraw(run.attempt);
         self.record(run.attempt, failure);
+        if class == FailureClass::Gone {
+            let midway = run.pages > 0 || run.in_page;
+            reach!("gone in mid-page", midway);
+            if canary!(ContinueAfterGone) && midway {
+                self.commit_list(run);
+                return None;
+            }
+        }
+        if canary!(NotFoundIsEmpty) && class == FailureClass::NotFound {
+            self.commit_list(run);
+            return None;
+        }
         if run.pages == 0 {
             self.unconstrain(class);
         }
@@ -292,6 +354,12 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     }
 
     pub(crate) fn list_timed_out(&mut self, run: ListRun<K, V>, reason: TimerReason) {
+        reach!("list deadline passed", reason == TimerReason::ListDeadline);
+        reach!("silent list given up", reason == TimerReason::PageSilence);
+        reach!(
+            "list without an answer given up",
+            reason == TimerReason::Opening
+        );
         self.tell_timeout(run.attempt, reason);
         self.cancel(run.attempt);
         self.list_over(run, Condition::TimedOut(reason), Retry::Backoff);
@@ -301,6 +369,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     fn list_over(&mut self, run: ListRun<K, V>, condition: Condition, retry: Retry) -> Step<K, V> {
         if self.verifies_beside(&run) {
             // The watch is as good as it was: verify later.
+            reach!("verify beside the watch failed");
             self.want_verify(
                 self.now
                     .saturating_add(self.config.timing.verify_min_interval),

@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 
 use crate::output::Notice;
+use crate::probe::{canary, reach};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Notices<K> {
@@ -23,7 +24,8 @@ impl<K: core::fmt::Debug> Notices<K> {
     pub(crate) fn push(&mut self, notice: Notice<K>) {
         #[cfg(feature = "tracing")]
         tracing::debug!(?notice, "notice");
-        if self.queue.len() >= self.limit {
+        if self.queue.len() >= self.limit && !canary!(UnboundedNotices) {
+            reach!("notices that nobody polls");
             self.queue.pop_front();
             self.lost = self.lost.saturating_add(1);
         }

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::digest::mix;
+use crate::probe::{canary, noise, reach};
 use crate::time::Timestamp;
 
 /// Lets at most `burst + w / interval` attempts start in any window w.
@@ -13,7 +14,7 @@ pub(crate) struct Pacer {
     interval: Duration,
     tolerance: Duration,
     /// When the next attempt would be due if all were evenly spaced.
-    due: Timestamp,
+    pub(super) due: Timestamp,
 }
 
 impl Pacer {
@@ -39,7 +40,9 @@ impl Pacer {
         if self.due == Timestamp::MAX || now < self.next_at() {
             return false;
         }
-        self.due = self.due.max(now).saturating_add(self.interval);
+        if !canary!(NoPacing) {
+            self.due = self.due.max(now).saturating_add(self.interval);
+        }
         true
     }
 }
@@ -50,9 +53,9 @@ impl Pacer {
 pub(crate) struct Backoff {
     min: Duration,
     max: Duration,
-    failures: u32,
+    pub(super) failures: u32,
     /// The state of splitmix64: the only randomness there is, and it comes from the seed.
-    random: u64,
+    pub(super) random: u64,
 }
 
 impl Backoff {
@@ -70,6 +73,10 @@ impl Backoff {
         let factor = 1_u32.checked_shl(self.failures.min(31)).unwrap_or(u32::MAX);
         self.failures = self.failures.saturating_add(1);
         let upper = self.min.saturating_mul(factor).min(self.max);
+        reach!(
+            "backoff at its ceiling",
+            upper == self.max && self.max > self.min
+        );
         let nanos = u64::try_from(upper.as_nanos()).unwrap_or(u64::MAX);
         // A bias of one in 2^64 / nanos does not matter here.
         Duration::from_nanos(
@@ -81,11 +88,15 @@ impl Backoff {
 
     /// Starts afresh: there was a stable period of real progress.
     pub(crate) fn reset(&mut self) {
+        reach!("backoff reset after a stable period", self.failures > 1);
         self.failures = 0;
     }
 
     fn draw(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        if canary!(JitterFromProcess) {
+            self.random ^= noise();
+        }
         mix(self.random)
     }
 }

@@ -12,6 +12,8 @@ pub(crate) struct Quarantine<K> {
     limit: usize,
     /// Rejections beyond the limit since the last list was taken.
     overflow: usize,
+    /// Of these, the ones since the running list was started: they may be newer than it.
+    recent: usize,
     /// The number of the newest list that was taken: what it did not reject again is released.
     list: u64,
 }
@@ -28,6 +30,7 @@ impl<K: Ord + Clone> Quarantine<K> {
             keys: BTreeMap::new(),
             limit,
             overflow: 0,
+            recent: 0,
             list: 0,
         }
     }
@@ -40,6 +43,11 @@ impl<K: Ord + Clone> Quarantine<K> {
         self.keys.len().saturating_add(self.overflow)
     }
 
+    #[cfg(feature = "simulated")]
+    pub(crate) fn recent(&self) -> usize {
+        self.recent
+    }
+
     pub(crate) fn report(&self) -> Vec<(K, Rejection)> {
         self.keys
             .iter()
@@ -50,6 +58,7 @@ impl<K: Ord + Clone> Quarantine<K> {
     pub(crate) fn reject(&mut self, key: K, error: Rejection) {
         if self.keys.len() >= self.limit && !self.keys.contains_key(&key) {
             self.overflow = self.overflow.saturating_add(1);
+            self.recent = self.recent.saturating_add(1);
             return;
         }
         self.keys.insert(
@@ -66,10 +75,15 @@ impl<K: Ord + Clone> Quarantine<K> {
         self.keys.remove(key).is_some()
     }
 
+    /// A list is started.
+    pub(crate) fn start_list(&mut self) {
+        self.recent = 0;
+    }
+
     /// A complete list is about to be taken.
     pub(crate) fn begin_list(&mut self) {
         self.list = self.list.saturating_add(1);
-        self.overflow = 0;
+        self.overflow = self.recent;
     }
 
     /// A complete list was taken: releases what it did not reject again, unless `spare` says that

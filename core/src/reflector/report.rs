@@ -12,9 +12,9 @@ use crate::time::Timestamp;
 /// What the informer is doing, and since when.
 #[derive(Clone, Debug)]
 pub(crate) struct Status {
-    state: State,
+    pub(super) state: State,
     since: Timestamp,
-    reason: Option<Condition>,
+    pub(super) reason: Option<Condition>,
 }
 
 impl Status {

@@ -4,6 +4,7 @@ use core::cmp::Ordering;
 use core::time::Duration;
 
 use crate::config::OnRewind;
+use crate::probe::{canary, reach};
 use crate::time::Timestamp;
 use crate::token::Revision;
 
@@ -11,20 +12,25 @@ use crate::token::Revision;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RewindJudge {
     /// The lists below our revision in a row, none of them decreasing.
-    row: Option<Row>,
+    pub(super) row: Option<Row>,
 }
 
 #[derive(Clone, Debug)]
-struct Row {
-    lists: u32,
-    since: Timestamp,
-    newest: Revision,
+pub(super) struct Row {
+    pub(super) lists: u32,
+    pub(super) since: Timestamp,
+    pub(super) newest: Revision,
 }
 
 impl RewindJudge {
     /// Something at or above our revision was seen: the source was not set back.
     pub(crate) fn clear(&mut self) {
         self.row = None;
+    }
+
+    /// Whether a list below our revision was seen of late.
+    pub(crate) fn has_evidence(&self) -> bool {
+        self.row.is_some()
     }
 
     /// Takes a complete list below our revision as evidence; true: it is enough.
@@ -45,13 +51,17 @@ impl RewindJudge {
                 ..row
             },
             // The first one, or a step back: several replicas answer in turn.
-            Some(_) | None => Row {
-                lists: 1,
-                since: now,
-                newest: revision.clone(),
-            },
+            first => {
+                reach!("evidence of a rewind goes back itself", first.is_some());
+                Row {
+                    lists: 1,
+                    since: now,
+                    newest: revision.clone(),
+                }
+            }
         };
-        let enough = row.lists >= lists && now.saturating_since(row.since) > span.max(replica_lag);
+        let enough = canary!(AcceptRewindAtOnce)
+            || row.lists >= lists && now.saturating_since(row.since) > span.max(replica_lag);
         self.row = Some(row);
         enough
     }

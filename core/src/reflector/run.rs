@@ -5,6 +5,7 @@ use alloc::collections::BTreeMap;
 
 use crate::input::Attempt;
 use crate::output::{ListReason, TimerReason};
+use crate::probe::canary;
 use crate::time::Timestamp;
 use crate::token::{Epoch, Revision};
 
@@ -74,6 +75,7 @@ impl<K: Ord, V> Snapshot<K, V> {
     /// `revision`. An event without a revision counts as later: that is the safe side.
     pub(crate) fn is_overtaken(&self, key: &K, revision: Option<&Revision>) -> bool {
         match (self.touched.get(key), revision) {
+            _ if canary!(VerifyUndoesNews) => false,
             (None, _) => false,
             (Some(Some(event)), Some(list)) => is_before(list, event),
             (Some(_), _) => true,
@@ -135,11 +137,18 @@ pub(crate) struct WatchRun<K, V> {
     pub(crate) unread: bool,
     /// There was a step beyond the point that it resumed from.
     pub(crate) stepped: bool,
+    /// It told of our revision, or of a later one: the source was not set back before it opened.
+    pub(crate) confirms: bool,
     /// Anything came after it was open: an event, progress, a heartbeat.
     pub(crate) spoke: bool,
 }
 
 impl<K, V> WatchRun<K, V> {
+    /// Whether a transaction has begun that has not ended.
+    pub(crate) fn has_open_batch(&self) -> bool {
+        matches!(self.kind, WatchKind::Changes { batch: Some(_) })
+    }
+
     /// Whether the same version stands for the same content.
     pub(crate) fn trusts_versions(&self) -> bool {
         match &self.kind {

@@ -9,6 +9,7 @@ use crate::informer::Informer;
 use crate::input::{Attempt, Failure, FailureClass};
 use crate::key::Key;
 use crate::output::{Command, Condition, LimitKind, ListReason, Notice, TimerReason, WatchFrom};
+use crate::probe::{canary, reach};
 use crate::time::Timestamp;
 use crate::token::Revision;
 
@@ -34,6 +35,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     fn paced(&self, intent: Intent, at: Timestamp, reason: TimerReason) -> Wait {
         let paced = self.pacer.next_at();
         if self.embargo > at.max(paced) {
+            reach!(
+                "embargo longer than the backoff",
+                reason == TimerReason::Backoff
+            );
             return Wait {
                 until: self.embargo,
                 reason: TimerReason::RetryAfter,
@@ -66,7 +71,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         if let Some(wait) = self.side.take_if(|wait| wait.until <= self.now) {
             match wait.intent {
                 // One list at a time: this one starts when the other is over.
-                _ if self.list.is_some() => self.side = Some(wait),
+                _ if self.list.is_some() => {
+                    reach!("hint while a list runs");
+                    self.side = Some(wait);
+                }
                 Intent::List(reason) if self.pacer.take(self.now) => self.start_list(reason, true),
                 intent => self.side = Some(self.paced(intent, wait.until, wait.reason)),
             }
@@ -84,6 +92,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 };
                 let kind = WatchKind::Initial(self.new_snapshot(reason));
                 self.start_watch(from, kind);
+            }
+            Intent::Watch if canary!(ResumeFromLastEvent) && !self.position.is_whole() => {
+                self.position.complete.clone_from(&self.position.seen);
+                self.start(intent);
             }
             Intent::Watch => match self.position.complete.clone() {
                 Some(revision) => self.start_watch(
@@ -163,6 +175,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             seen: None,
             unread: false,
             stepped: false,
+            confirms: false,
             spoke: false,
         });
     }
@@ -174,6 +187,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     fn new_snapshot(&mut self, reason: ListReason) -> Snapshot<K, V> {
         self.cache.start_marking();
+        self.quarantine.start_list();
         // It makes up for every loss before it; what is lost while it runs asks anew.
         self.verify_due = None;
         Snapshot {
@@ -196,10 +210,13 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let ordered = self.config.source.order == RevisionOrder::Ordered;
         let unconstrained = core::mem::take(&mut self.unconstrained);
         if ordered && !unconstrained {
-            self.position.seen.clone()
-        } else {
-            None
+            return self.position.seen.clone();
         }
+        reach!(
+            "unconstrained list after behind",
+            ordered && self.position.seen.is_some()
+        );
+        None
     }
 
     /// A list, or an initial stream, whatever the source offers.
@@ -269,7 +286,11 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// before that is over (P7).
     pub(crate) fn record(&mut self, attempt: Attempt, mut failure: Failure) {
         truncate(&mut failure);
-        if let Some(wait) = failure.retry_after {
+        if let Some(wait) = failure.retry_after.filter(|_| !canary!(IgnoreRetryAfter)) {
+            reach!(
+                "retry-after capped",
+                wait > self.config.timing.max_retry_after
+            );
             let wait = wait.min(self.config.timing.max_retry_after);
             self.embargo = self.embargo.max(self.now.saturating_add(wait));
         }
@@ -282,7 +303,9 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         #[cfg(feature = "tracing")]
         tracing::debug!(%attempt, "cancel");
         // What the driver has not seen yet need not be cancelled.
-        if !self.withdraw(attempt) {
+        if self.withdraw(attempt) {
+            reach!("command withdrawn before it was polled");
+        } else {
             self.commands.push_back(Command::Cancel { attempt });
         }
     }
@@ -334,7 +357,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// The collection is over a limit: keep what is good, take nothing, try a list now and then.
     pub(crate) fn freeze(&mut self, limit: LimitKind) {
         self.clear_line();
-        if !self.frozen {
+        if self.frozen {
+            reach!("frozen, and the next list does not fit either");
+        } else {
+            reach!("frozen");
             self.frozen = true;
             self.notices.push(Notice::Frozen { limit });
         }
@@ -350,6 +376,9 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     /// Asks for the verifying list that follows a detected loss (P5).
     pub(crate) fn want_verify_after_loss(&mut self) {
+        if canary!(NoVerifyAfterLoss) {
+            return;
+        }
         let earliest = self
             .last_list
             .saturating_add(self.config.timing.verify_min_interval);
@@ -358,6 +387,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     pub(crate) fn report_lapsed(&mut self) {
         while let Some(subscriber) = self.cache.take_lapsed() {
+            reach!("subscriber reset over its limit");
             self.notices.push(Notice::SubscriberReset { subscriber });
         }
     }

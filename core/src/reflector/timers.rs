@@ -8,6 +8,7 @@ use crate::informer::Informer;
 use crate::input::{Attempt, Failure, FailureClass};
 use crate::key::Key;
 use crate::output::{Deadline, ListReason, Notice, TimerReason};
+use crate::probe::{canary, reach};
 use crate::time::Timestamp;
 
 use super::run::{Intent, ListRun, WatchKind, WatchRun};
@@ -24,6 +25,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             .wait
             .iter()
             .chain(self.side.iter().filter(|_| self.list.is_none()));
+        let waits = waits.filter(|_| !canary!(NoTimerWhileWaiting));
         let waits = waits.map(|wait| Deadline {
             at: wait.until,
             reason: wait.reason,
@@ -92,8 +94,13 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 reason: TimerReason::Opening,
             };
         }
+        let heard = if canary!(IgnoreSilence) {
+            self.now
+        } else {
+            run.heard
+        };
         let silence = Deadline {
-            at: run.heard.saturating_add(self.config.silence_limit()),
+            at: heard.saturating_add(self.config.silence_limit()),
             reason: TimerReason::Silence,
         };
         match run.kind {
@@ -185,6 +192,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         if beside {
             self.go_beside(ListReason::Verify, self.now, TimerReason::Verify);
         } else {
+            reach!("watch given up for a verify");
             self.cancel_watch();
             self.go(
                 Intent::List(ListReason::Verify),

@@ -8,6 +8,7 @@ use crate::informer::Informer;
 use crate::input::{Change, Event, Input, Item};
 use crate::key::Key;
 use crate::output::{BadInput, ListReason, Notice, TimerReason};
+use crate::probe::{canary, reach};
 use crate::token::{Epoch, Revision};
 
 use super::apply::Refusal;
@@ -45,6 +46,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 if matches!(run.kind, WatchKind::Hints) {
                     self.hinted(ListReason::Hint);
                 } else {
+                    reach!("hint in a watch of changes");
                     self.want_verify_after_loss();
                 }
             }
@@ -91,6 +93,9 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             self.position.epoch = epoch;
         }
         self.well_since.get_or_insert(self.now);
+        if canary!(ResetBackoffOnOpen) {
+            self.backoff.reset();
+        }
         if matches!(run.kind, WatchKind::Hints) {
             // What changed before the hints began to flow. Only lists can make it live.
             self.hinted(ListReason::Hint);
@@ -117,6 +122,12 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         self.dead_ends = 0;
     }
 
+    /// Whether a source that tells of this revision has all that we have seen.
+    fn reaches(&self, revision: &Revision) -> bool {
+        let seen = self.position.seen.as_ref();
+        seen.is_none_or(|seen| !is_before(revision, seen))
+    }
+
     /// A hint schedules a list; many hints schedule one.
     fn hinted(&mut self, reason: ListReason) {
         if self.side.is_none() {
@@ -131,6 +142,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         if let WatchKind::Initial(snapshot) = &mut run.kind {
             snapshot.unknown_rejected = true;
         } else {
+            reach!("event with unknown key lost");
             run.unread = true;
             self.degrade();
         }
@@ -141,6 +153,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         self.degraded = true;
         self.want_verify_after_loss();
         if let Some(list) = &mut self.list {
+            reach!("event lost while a list runs");
             list.snapshot.unknown_rejected = true;
         }
     }
@@ -190,6 +203,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         match change {
             Change::Upsert(item) => self.collect(snapshot, item),
             Change::Delete(removal) => {
+                reach!("delete in an initial stream");
                 snapshot
                     .staging
                     .delete(removal.key, removal.version, removal.last, removal.size);
@@ -216,6 +230,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 .is_some_and(|complete| !is_before(complete, revision))
             {
                 // Already complete here: a duplicate. Nothing to do, and nothing lost.
+                reach!("duplicate event ignored");
                 return Some(run);
             }
             if run
@@ -223,18 +238,25 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 .as_ref()
                 .is_some_and(|seen| is_before(revision, seen))
             {
+                reach!("event below its watch's revision");
                 return self.refuse_watch(run, BadInput::RevisionWentBack);
             }
         }
+        run.confirms |= revision
+            .as_ref()
+            .is_some_and(|revision| self.reaches(revision));
         let new_transaction = revision.is_some() && run.seen != revision;
         if new_transaction {
             if let WatchKind::Changes { batch: Some(_) } = run.kind {
                 // The batch before it was never closed: its end is lost, and perhaps more (P5).
+                reach!("batch without an end before the next one");
                 return self.refuse_watch(run, BadInput::WrongBatchEnd);
             }
             if let Some(expected) = previous
                 && let Some(have) = self.missed(&run, &expected)
+                && !canary!(SkipGap)
             {
+                reach!("gap found");
                 self.notices.push(Notice::Gap { have, expected });
                 return self.lost(run);
             }
@@ -242,6 +264,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 && let Some(closed) = run.seen.take()
             {
                 // A higher revision in the same attempt: the one before it is complete.
+                reach!("partial revision completed by the next one");
                 self.position.complete_at(closed);
                 self.stepped(&mut run);
             }
@@ -278,12 +301,16 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     ) -> Step<K, V> {
         let mut staging = Staging::new();
         let (batched, batch) = match (&mut run.kind, &revision) {
-            (WatchKind::Changes { batch }, Some(revision)) if self.config.source.batch_ends => (
-                true,
-                &mut batch
-                    .get_or_insert_with(|| (revision.clone(), Staging::new()))
-                    .1,
-            ),
+            (WatchKind::Changes { batch }, Some(revision))
+                if self.config.source.batch_ends && !canary!(TearBatch) =>
+            {
+                (
+                    true,
+                    &mut batch
+                        .get_or_insert_with(|| (revision.clone(), Staging::new()))
+                        .1,
+                )
+            }
             _ => (false, &mut staging),
         };
         match change {
@@ -312,6 +339,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             }
         }
         if batch.bytes > self.config.limits.staged_bytes {
+            reach!("batch over the limit for what is staged");
             self.watch = Some(run);
             self.freeze(crate::LimitKind::StagedBytes);
             return None;
@@ -338,9 +366,11 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         };
         let Some((open, staging)) = batch.take() else {
             // Nothing of that transaction was for us, or it was a duplicate: it is progress.
+            reach!("end of a batch that brought nothing");
             return self.progress(run, revision, None);
         };
         if open != revision {
+            reach!("end of another batch");
             return self.refuse_watch(run, BadInput::WrongBatchEnd);
         }
         if let Some(limit) = self.over_limit(&staging.changes) {
@@ -367,11 +397,12 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         }
         self.delivered(&mut run);
         match &run.kind {
-            WatchKind::Changes { batch: None } => {}
             // A batch that was never closed: the revision does not advance past it (P5).
-            WatchKind::Changes { batch: Some(_) } => {
+            WatchKind::Changes { batch: Some(_) } if !canary!(ProgressCompletesBatch) => {
+                reach!("progress in the middle of a batch");
                 return self.refuse_watch(run, BadInput::WrongBatchEnd);
             }
+            WatchKind::Changes { .. } => {}
             WatchKind::Initial(_) | WatchKind::Hints => return Some(run),
         }
         let newest = [run.seen.as_ref(), self.position.complete.as_ref()];
@@ -382,16 +413,29 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 .any(|newest| is_before(&revision, newest))
         {
             // Progress that goes backwards says nothing.
+            reach!("progress that goes backwards");
+            if canary!(ProgressLowersRevision) {
+                self.position.forget_revisions();
+                self.position.complete_at(revision);
+                self.show(&mut run);
+            }
             return Some(run);
         }
+        run.confirms |= self.reaches(&revision);
         if let Some(digest) = digest
             && self.is_comparable_at(&revision)
             && self.cache.digest().is_some_and(|ours| ours != digest)
+            && !canary!(IgnoreDigest)
         {
+            reach!("digest mismatch");
             self.notices.push(Notice::DigestMismatch { revision });
             return self.diverged(run);
         }
         if self.position.complete.as_ref() != Some(&revision) {
+            reach!(
+                "partial revision completed by progress",
+                !self.position.is_whole()
+            );
             self.position.complete_at(revision);
             self.stepped(&mut run);
             self.show(&mut run);
@@ -424,6 +468,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             Verdict::Take if snapshot.older && !full_payloads => {
                 // A stream tells its revision last: versions were taken for content, which does
                 // not do for a rewind.
+                reach!("older stream asked for again in full");
                 self.full_payloads = true;
                 return self.older_stream(run);
             }
@@ -432,7 +477,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             Verdict::EpochRefused | Verdict::Older => return self.older_stream(run),
         }
         match self.commit_snapshot(snapshot, false) {
-            Committed::Yes => {}
+            Committed::Yes => run.confirms = true,
             Committed::Older => return self.older_stream(run),
             Committed::Frozen => {
                 self.cancel(run.attempt);

@@ -1,0 +1,216 @@
+//! The cache's share of an engine's fingerprint.
+
+use alloc::vec::Vec;
+use core::fmt::Debug;
+
+use crate::fingerprint::Print;
+use crate::key::Key;
+
+use super::nodes::{EntryNode, Node, OldNode, OldState, State};
+use super::subscribers::{Filter, Pass, Subscriber};
+use super::{Cache, Publication};
+
+/// Sequence numbers by their rank: only their order matters.
+struct Ranks(Vec<u64>);
+
+impl Ranks {
+    fn of(&self, seq: u64) -> Option<usize> {
+        self.0.binary_search(&seq).ok()
+    }
+}
+
+impl<K: Key, V: Debug, S> Cache<K, V, S> {
+    pub(crate) fn print(&self, print: &mut Print) {
+        // All fields are named, so that a new one cannot be forgotten.
+        let Self {
+            hasher: _,
+            table: _,
+            log,
+            subscribers,
+            lapsed,
+            live: _,
+            bytes: _,
+            digest,
+            round: _,
+            marked: _,
+            epoch,
+            published,
+        } = self;
+        let ranks = self.ranks();
+        for node in log.nodes.walk() {
+            match node {
+                Node::Entry(id) => self.print_entry(id, &ranks, print),
+                Node::Old(id) => print.add((1, ranks.of(log.nodes.olds[id].seq))),
+                // Where gaps are follows from who rests where.
+                Node::Gap(_) | Node::End => {}
+            }
+        }
+        for (position, pin) in log.pins.iter() {
+            print.add((2, ranks.of(position), pin.charge));
+            self.print_owned(pin.owned, &ranks, print);
+        }
+        for head in log.pins.orphans() {
+            print.add(3);
+            self.print_owned(Some(*head), &ranks, print);
+        }
+        print.add((4, ranks.of(log.tail), digest, epoch, published.is_some()));
+        print.add_debug(lapsed);
+        let number = published.as_ref().map_or(0, |last| last.number);
+        if let Some(published) = published {
+            let Publication {
+                seq,
+                number: _,
+                revision,
+                complete,
+                epoch,
+            } = published;
+            print.add((ranks.of(*seq), revision, complete, epoch));
+        }
+        let (generations, free) = subscribers.slots();
+        print.add((generations.collect::<Vec<_>>(), free));
+        for id in subscribers.ids() {
+            print.add(id);
+            if let Some(subscriber) = subscribers.get(id) {
+                self.print_subscriber(subscriber, number, &ranks, print);
+            }
+        }
+    }
+
+    fn ranks(&self) -> Ranks {
+        let log = &self.log;
+        let mut seqs = alloc::vec![0, log.tail];
+        for node in log.nodes.walk() {
+            if let Node::Entry(id) = node {
+                let entry = &log.nodes.entries[id];
+                seqs.extend([entry.seq, entry.born]);
+                for old in entry.chain.ids() {
+                    let old = &log.nodes.olds[old];
+                    seqs.extend([old.seq, old.until, old.born]);
+                }
+            }
+        }
+        seqs.extend(log.pins.held().iter().map(|(position, _)| *position));
+        seqs.extend(self.published.as_ref().map(|published| published.seq));
+        seqs.sort_unstable();
+        seqs.dedup();
+        Ranks(seqs)
+    }
+
+    fn print_entry(&self, id: u32, ranks: &Ranks, print: &mut Print) {
+        let EntryNode {
+            links: _,
+            key,
+            state,
+            seq,
+            born,
+            reborn_inferred,
+            round,
+            chain,
+        } = &self.log.nodes.entries[id];
+        print.add(0);
+        print.add_debug(key);
+        match state {
+            State::Vacant => print.add("vacant"),
+            State::Live(live) => {
+                print.add("live");
+                print.add_debug(&live.value);
+                print.add((&live.version, live.incarnation, live.size));
+                print.add(*round == self.round);
+            }
+            State::Dead(dead) => {
+                print.add("dead");
+                print.add_debug(&dead.last);
+                print.add((dead.size, dead.inferred));
+            }
+        }
+        print.add((ranks.of(*seq), ranks.of(*born), reborn_inferred));
+        print.add(chain.ids().len());
+        for id in chain.ids() {
+            let OldNode {
+                links: _,
+                in_list,
+                reborn_inferred,
+                entry: _,
+                seq,
+                until,
+                born,
+                state,
+                cost,
+                owner,
+                next_owned: _,
+            } = &self.log.nodes.olds[id];
+            print.add([seq, until, born].map(|seq| ranks.of(*seq)));
+            let owner = self.log.pins.get(*owner).and(ranks.of(*owner));
+            print.add((in_list, reborn_inferred, cost, owner));
+            match state {
+                OldState::Vacant => print.add("vacant"),
+                OldState::Value(value) => print.add_debug(&("value", value)),
+                OldState::Deleted { last, inferred } => {
+                    print.add_debug(&("deleted", last, inferred));
+                }
+            }
+        }
+    }
+
+    /// Versions that are linked as one pin's: they are settled in this order.
+    fn print_owned(&self, mut next: Option<u32>, ranks: &Ranks, print: &mut Print) {
+        while let Some(id) = next {
+            let old = &self.log.nodes.olds[id];
+            print.add(ranks.of(old.seq));
+            next = old.next_owned;
+        }
+        print.add(None::<usize>);
+    }
+
+    fn print_subscriber(
+        &self,
+        subscriber: &Subscriber<K, V>,
+        number: u64,
+        ranks: &Ranks,
+        print: &mut Print,
+    ) {
+        let Subscriber {
+            base,
+            filter,
+            wanted,
+            pass,
+            pending,
+            owes_reset,
+            initial,
+            marked,
+        } = subscriber;
+        let identity = |filter: &Option<Filter<K, V>>| filter.as_ref().map(Filter::identity);
+        // What was marked is compared with the newest publication only.
+        let age = |publication: u64| (publication > 0).then(|| number.saturating_sub(publication));
+        print.add((ranks.of(*base), owes_reset, initial, age(*marked)));
+        print.add((identity(filter), wanted.as_ref().map(identity)));
+        print.add_debug(pending);
+        print.add(pass.is_some());
+        if let Some(pass) = pass {
+            let Pass {
+                end,
+                cursor,
+                refilter,
+                mark,
+                publication,
+            } = pass;
+            print.add((ranks.of(*end), refilter.as_ref().map(identity)));
+            print.add((mark, age(*publication)));
+            print.add(self.nodes_behind(*cursor));
+        }
+    }
+
+    /// How many nodes come after a gap, gaps apart.
+    fn nodes_behind(&self, gap: u32) -> usize {
+        let nodes = &self.log.nodes;
+        let (mut at, mut count) = (nodes.gap_link(gap), 0);
+        loop {
+            at = nodes.next(at);
+            match at.node() {
+                Node::End => return count,
+                Node::Gap(_) => {}
+                Node::Entry(_) | Node::Old(_) => count += 1,
+            }
+        }
+    }
+}

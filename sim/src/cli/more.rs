@@ -1,0 +1,114 @@
+//! What is searched in full, what is known to be wrong, and what was wrong elsewhere.
+
+use std::io::Write;
+use std::panic;
+
+use reflet_core::probe::Canary;
+use reflet_sim::exhaust::{Profile, Scope, explore};
+use reflet_sim::oracles::panic_message;
+use reflet_sim::sweep::{Plan, Progress, sweep};
+
+use super::error::CliError;
+use super::level::{Level, Subject};
+use super::{CanariesArgs, ExhaustArgs, Verdict, cores, hushed};
+
+#[path = "../../tests/museum/exhibits/mod.rs"]
+mod exhibits;
+
+pub(crate) fn museum(out: &mut impl Write) -> Result<Verdict, CliError> {
+    let (mut shown, mut failed) = (0, 0);
+    for (hall, exhibits) in exhibits::HALLS {
+        writeln!(out, "{hall}")?;
+        for exhibit in *exhibits {
+            let exhibits::Exhibit {
+                name,
+                upstream,
+                suffered,
+                instead,
+                scene,
+            } = exhibit;
+            shown += 1;
+            writeln!(out, "  {}  ({upstream})", name.replace('_', " "))?;
+            writeln!(out, "    suffered: {suffered}")?;
+            writeln!(out, "    instead:  {instead}")?;
+            if let Err(panic) = hushed(|| panic::catch_unwind(scene)) {
+                failed += 1;
+                writeln!(out, "    BUT HERE: {}", panic_message(&*panic))?;
+            }
+        }
+    }
+    writeln!(out, "{shown} exhibits, {failed} failed")?;
+    Ok(Verdict::passed_if(failed == 0))
+}
+
+pub(crate) fn exhaust(args: &ExhaustArgs, out: &mut impl Write) -> Result<Verdict, CliError> {
+    let mut passed = true;
+    for profile in Profile::ALL {
+        let scope = Scope {
+            states: args.states,
+            ..Scope::of(profile)
+        };
+        let report = hushed(|| explore(&scope));
+        let extent = if report.complete {
+            "all of them"
+        } else {
+            "not all"
+        };
+        writeln!(
+            out,
+            "{profile:?}: {} states, {extent}; {} transitions, {} steps deep, converges within {:?}",
+            report.states, report.transitions, report.depth, report.slowest
+        )?;
+        passed &= report.complete;
+        if let Some(violation) = report.violation {
+            writeln!(out, "{} is broken: {}", violation.promise, violation.how)?;
+            for step in violation.path {
+                writeln!(out, "  {step}")?;
+            }
+        }
+    }
+    Ok(Verdict::passed_if(passed))
+}
+
+pub(crate) fn canaries(args: &CanariesArgs, out: &mut impl Write) -> Result<Verdict, CliError> {
+    let plan = Plan {
+        start: 0,
+        seeds: args.seeds,
+        jobs: args.jobs.unwrap_or_else(cores),
+        keep_going: false,
+        wanted: &[],
+    };
+    let mut escaped = 0;
+    let width = Canary::ALL
+        .iter()
+        .map(|canary| canary.name().len())
+        .max()
+        .unwrap_or(0);
+    writeln!(out, "{:width$}  {:>6}  caught by", "canary", "seeds")?;
+    for canary in Canary::ALL {
+        let subject = Subject {
+            level: Level::Engine,
+            canary: Some(*canary),
+        };
+        let report = hushed(|| sweep(&plan, &Progress::default(), &subject));
+        let report = report.map_err(|error| CliError::start(&error))?;
+        let name = canary.name();
+        match report.failures.first() {
+            Some(failure) => {
+                writeln!(
+                    out,
+                    "{name:width$}  {:>6}  {}",
+                    failure.seed + 1,
+                    failure.broken.promise
+                )?;
+            }
+            None => {
+                escaped += 1;
+                writeln!(out, "{name:width$}  {:>6}  NOTHING", report.seeds)?;
+            }
+        }
+        out.flush()?;
+    }
+    writeln!(out, "{} canaries, {escaped} escaped", Canary::ALL.len())?;
+    Ok(Verdict::passed_if(escaped == 0))
+}

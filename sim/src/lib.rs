@@ -1,0 +1,26 @@
+//! Deterministic simulation of the informer: worlds full of faults, a checker for each promise,
+//! and traces that replay.
+//!
+//! The engine level is plain Rust: a [`world`] that is written apart from the engine, an adversary
+//! whose decisions make up a [`trace`], and [`oracles`] that look on from outside ([`run`]). The
+//! driver level runs the very driver, with the HTTP source and the server side, over madsim's
+//! network (`net`, feature `driver`).
+#![allow(
+    clippy::indexing_slicing,
+    reason = "a simulator that is wrong about itself should stop"
+)]
+
+pub mod exhaust;
+pub mod generate;
+pub mod html;
+pub mod marks;
+#[cfg(feature = "driver")]
+pub mod net;
+pub mod oracles;
+pub mod run;
+pub mod shrink;
+pub mod simplify;
+pub mod story;
+pub mod sweep;
+pub mod trace;
+pub mod world;

@@ -1,0 +1,9 @@
+//! `reflet-sim`: the simulator's command line.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

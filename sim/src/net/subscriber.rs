@@ -1,0 +1,334 @@
+//! Those who follow an informer: what they are handed is checked at every step.
+
+use std::panic::resume_unwind;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fastrand::Rng;
+use futures_util::FutureExt as _;
+use madsim::time::{sleep, timeout};
+use reflet_core::cache::{Delta, Mark};
+use reflet_tokio::{Batch, Deltas, Ended, Handler};
+
+use super::books::{State, Value, difference};
+use super::client::Watched;
+use super::fold::Fold;
+use super::plan::{Subscriber, millis, one_of};
+use super::world::{Reporter, World, lock};
+
+/// What the panicking filter does not like.
+const DREADED: u64 = 23;
+
+/// One follower, and what it knows.
+pub(super) struct Reader {
+    name: String,
+    kind: Subscriber,
+    known: Mutex<Known>,
+}
+
+struct Known {
+    fold: Fold,
+    /// The group that a filter lets through.
+    group: Option<u8>,
+    /// It follows no more, for a good reason.
+    left: bool,
+    /// A handler was told that it is synced.
+    synced: bool,
+}
+
+impl Known {
+    fn passes(&self, value: &Value) -> bool {
+        self.group.is_none_or(|group| value.group == group)
+    }
+
+    /// Whether what is known at a complete mark is what the source held at that revision, in some
+    /// epoch: the informer may be in another one by now.
+    fn is_true_at(&self, reporter: &Reporter, mark: &Mark) -> Result<(), String> {
+        let revision = mark.revision.as_ref();
+        let revision = revision.and_then(|revision| revision.as_u64());
+        let Some(revision) = revision.filter(|_| mark.complete) else {
+            return Ok(());
+        };
+        let books = reporter.books();
+        let mut why = format!("revision {revision} never was");
+        for state in books.all_at(revision) {
+            match difference(&self.fold.view, state, |value| self.passes(value)) {
+                None => return Ok(()),
+                Some(words) => why = format!("at revision {revision}: {words}"),
+            }
+        }
+        Err(why)
+    }
+}
+
+impl Reader {
+    pub(super) fn new(name: String, kind: Subscriber) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            kind,
+            known: Mutex::new(Known {
+                fold: Fold::new(),
+                group: None,
+                left: false,
+                synced: false,
+            }),
+        })
+    }
+
+    /// Why the reader is not where the source is, if it should be.
+    pub(super) fn is_apart(&self, state: &State) -> Option<String> {
+        let known = lock(&self.known);
+        if known.left || self.kind == Subscriber::Fleeting {
+            return None;
+        }
+        let apart = difference(&known.fold.view, state, |value| known.passes(value));
+        apart.map(|words| format!("{}: {words}", self.name))
+    }
+
+    fn start_afresh(&self) {
+        lock(&self.known).fold = Fold::new();
+    }
+
+    fn leave(&self) {
+        lock(&self.known).left = true;
+    }
+
+    /// Takes a batch, at the very moment at which it was handed out.
+    fn take(&self, reporter: &Reporter, watched: &Watched, batch: Batch<Arc<Value>>) {
+        reporter.count(|counts| counts.batches += 1);
+        let known = &mut *lock(&self.known);
+        let deltas = batch.deltas.len();
+        for delta in batch.deltas {
+            if let Err(words) = known.fold.step(delta) {
+                reporter.broken("P4", format_args!("{}: {words}", self.name));
+            }
+        }
+        let mark = batch.mark;
+        if let Err((promise, words)) = known.fold.mark(mark.clone()) {
+            reporter.broken(promise, format_args!("{}: {words}", self.name));
+        }
+        let revision = mark.revision.as_ref().map(ToString::to_string);
+        let objects = known.fold.view.len();
+        let (name, epoch) = (&self.name, mark.epoch);
+        reporter.say(format_args!(
+            "{name} batch of {deltas}, at {revision:?} of {epoch}: {objects} objects"
+        ));
+        if let Err(words) = known.is_true_at(reporter, &mark) {
+            reporter.broken("P3", format_args!("{name}: {words}"));
+        }
+        let health = watched.informer.health();
+        // The source says where its transactions end: only a lost event leaves one open.
+        if !mark.complete && !health.degraded {
+            reporter.broken("P3", format_args!("{name}: a torn transaction: {mark:?}"));
+        }
+        // A long batch is read in turns, and ends where it ended when it began.
+        let newest = mark.revision == health.revision;
+        if newest && known.group.is_none() && watched.view() != known.fold.view {
+            let words = "what was handed out is not what the cache shows";
+            reporter.broken("P9", format_args!("{name}: {words}"));
+        }
+    }
+}
+
+/// Lets a reader follow, from the node that this is called on.
+pub(super) fn follow(world: &Arc<World>, watched: &Arc<Watched>, reader: &Arc<Reader>, rng: Rng) {
+    let reading = Reading {
+        reader: Arc::clone(reader),
+        watched: Arc::clone(watched),
+        reporter: world.reporter.clone(),
+        rng,
+    };
+    let informer = &watched.informer;
+    match reader.kind {
+        Subscriber::Prompt => {
+            madsim::task::spawn(reading.read(informer.subscribe(), Duration::ZERO));
+        }
+        Subscriber::Slow(pause) => {
+            madsim::task::spawn(reading.read(informer.subscribe(), pause));
+        }
+        Subscriber::Filtered => {
+            madsim::task::spawn(reading.change_filters());
+        }
+        Subscriber::Fleeting => {
+            madsim::task::spawn(reading.come_and_go());
+        }
+        Subscriber::PanickingFilter => {
+            let deltas = informer.subscribe_filtered(|_, value| {
+                if value.number % DREADED == DREADED - 1 {
+                    resume_unwind(Box::new("a filter's panic"));
+                }
+                true
+            });
+            madsim::task::spawn(reading.read(deltas, Duration::ZERO));
+        }
+        Subscriber::Handler => reading.handle(None),
+        Subscriber::PanickingHandler(every) => reading.handle(Some(every)),
+    }
+}
+
+/// A reader at work.
+struct Reading {
+    reader: Arc<Reader>,
+    watched: Arc<Watched>,
+    reporter: Reporter,
+    rng: Rng,
+}
+
+impl Reading {
+    fn take(&self, batch: Batch<Arc<Value>>) {
+        self.reader.take(&self.reporter, &self.watched, batch);
+    }
+
+    async fn read(mut self, mut deltas: Deltas<Arc<Value>>, pause: Duration) {
+        while let Some(batch) = deltas.next().await {
+            self.take(batch);
+            if !pause.is_zero() {
+                let longest = pause.as_millis() as u64 + 1;
+                sleep(millis(&mut self.rng, 0..longest)).await;
+            }
+        }
+        self.reader.leave();
+        let expected = match self.reader.kind {
+            Subscriber::PanickingFilter => Some(Ended::FilterPanicked),
+            _ => None,
+        };
+        let ended = deltas.ended();
+        if ended != expected && ended != Some(Ended::Stopped) {
+            let name = &self.reader.name;
+            self.reporter
+                .broken("P10", format_args!("{name} ended: {ended:?}"));
+        }
+    }
+
+    /// Reads what passes a filter that changes.
+    async fn change_filters(mut self) {
+        let filter = |group: u8| move |_: &Arc<str>, value: &Arc<Value>| value.group == group;
+        let mut group = 0;
+        let known = Arc::clone(&self.reader);
+        lock(&known.known).group = Some(group);
+        let mut deltas = self.watched.informer.subscribe_filtered(filter(group));
+        while let Some(batch) = deltas.next().await {
+            self.take(batch);
+            if self.rng.u8(0..10) == 0 {
+                group = self.rng.u8(0..4);
+                lock(&known.known).group = Some(group);
+                deltas.set_filter(filter(group));
+            }
+        }
+        self.reader.leave();
+    }
+
+    /// Subscribes, reads a little, and goes, again and again.
+    async fn come_and_go(mut self) {
+        loop {
+            self.reader.start_afresh();
+            let mut deltas = self.watched.informer.subscribe();
+            for _ in 0..self.rng.u8(0..6) {
+                // Who only has one look may go while a batch is being read.
+                let batch = match one_of(&mut self.rng, &[0, 300, 3_000]) {
+                    0 => deltas.next().now_or_never(),
+                    patience => {
+                        let patience = Duration::from_millis(patience);
+                        timeout(patience, deltas.next()).await.ok()
+                    }
+                };
+                match batch {
+                    Some(Some(batch)) => self.take(batch),
+                    Some(None) => return self.reader.leave(),
+                    None => {}
+                }
+            }
+            drop(deltas);
+            sleep(millis(&mut self.rng, 10..3_000)).await;
+        }
+    }
+
+    fn handle(self, panics_every: Option<u32>) {
+        let witness = Witness {
+            reader: Arc::clone(&self.reader),
+            reporter: self.reporter.clone(),
+            panics_every,
+            calls: 0,
+        };
+        let task = self.watched.informer.handle(witness);
+        madsim::task::spawn(async move {
+            let synced = task.synced().await;
+            if synced.is_ok() && !lock(&self.reader.known).synced {
+                let name = &self.reader.name;
+                let words = "is said to be synced, and was not told";
+                self.reporter.broken("P9", format_args!("{name} {words}"));
+            }
+        });
+    }
+}
+
+/// A handler that remembers what it was told.
+struct Witness {
+    reader: Arc<Reader>,
+    reporter: Reporter,
+    panics_every: Option<u32>,
+    calls: u32,
+}
+
+impl Witness {
+    fn step(&mut self, delta: Delta<Arc<str>, Arc<Value>>) {
+        let step = lock(&self.reader.known).fold.step(delta);
+        if let Err(words) = step {
+            let name = &self.reader.name;
+            self.reporter.broken("P4", format_args!("{name}: {words}"));
+        }
+        self.calls = self.calls.wrapping_add(1);
+        if self
+            .panics_every
+            .is_some_and(|every| self.calls % every == 0)
+        {
+            resume_unwind(Box::new("a handler's panic"));
+        }
+    }
+
+    fn mark(&self, mark: &Mark) -> Result<(), (&'static str, String)> {
+        let known = &mut *lock(&self.reader.known);
+        known.fold.mark(mark.clone())?;
+        let is_true = known.is_true_at(&self.reporter, mark);
+        is_true.map_err(|words| ("P3", words))
+    }
+}
+
+impl Handler<Arc<Value>> for Witness {
+    fn added(&mut self, key: Arc<str>, new: Arc<Value>) {
+        self.step(Delta::Added { key, new });
+    }
+
+    fn updated(&mut self, key: Arc<str>, old: Arc<Value>, new: Arc<Value>) {
+        self.step(Delta::Updated { key, old, new });
+    }
+
+    fn deleted(&mut self, key: Arc<str>, seen: Arc<Value>, last: Arc<Value>, inferred: bool) {
+        self.step(Delta::Deleted {
+            key,
+            seen,
+            last,
+            inferred,
+        });
+    }
+
+    fn caught_up(&mut self, mark: &Mark) {
+        let name = &self.reader.name;
+        if let Err((promise, words)) = self.mark(mark) {
+            self.reporter
+                .broken(promise, format_args!("{name}: {words}"));
+        }
+        self.reporter.count(|counts| counts.batches += 1);
+        let revision = mark.revision.as_ref().map(ToString::to_string);
+        self.reporter
+            .say(format_args!("{name} called up to {revision:?}"));
+    }
+
+    fn synced(&mut self) {
+        lock(&self.reader.known).synced = true;
+    }
+
+    fn reset(&mut self) {
+        self.step(Delta::Reset);
+    }
+}

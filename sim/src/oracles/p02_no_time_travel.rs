@@ -1,0 +1,81 @@
+//! P2: within an epoch a published revision never decreases, and neither does an object's version
+//! within one incarnation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Checked, Promise};
+
+/// The revisions that one observer was shown: the cache's own, or one subscriber's marks.
+#[derive(Clone, Debug, Default)]
+pub struct Revisions {
+    last: Option<(u64, u64)>,
+}
+
+impl Revisions {
+    /// A revision is shown, in a local epoch.
+    ///
+    /// # Errors
+    ///
+    /// If an older one is shown than before, or an older epoch.
+    pub fn show(&mut self, epoch: u64, revision: u64) -> Checked {
+        let before = self.last.replace((epoch, revision));
+        Promise::NoTimeTravel.require(
+            before.is_none_or(|before| before <= (epoch, revision)),
+            || {
+                format!(
+                    "from r{} to r{revision} in epoch {epoch}",
+                    before.map_or(0, |before| before.1)
+                )
+            },
+        )
+    }
+}
+
+/// The versions of cached objects, by key, incarnation and local epoch.
+#[derive(Clone, Debug, Default)]
+pub struct Versions {
+    newest: BTreeMap<(Arc<str>, u64, u64), u64>,
+}
+
+impl Versions {
+    /// An object is in the cache.
+    ///
+    /// # Errors
+    ///
+    /// If it was there in a newer version before.
+    pub fn show(&mut self, key: &Arc<str>, incarnation: u64, epoch: u64, version: u64) -> Checked {
+        let id = (Arc::clone(key), incarnation, epoch);
+        let before = self.newest.insert(id, version);
+        Promise::NoTimeTravel.require(before.is_none_or(|before| before <= version), || {
+            format!("{key} went from v{} to v{version}", before.unwrap_or(0))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fires_when_a_revision_goes_back() {
+        let mut revisions = Revisions::default();
+        assert_eq!(revisions.show(0, 5), Ok(()));
+        assert_eq!(revisions.show(0, 5), Ok(()));
+        assert_eq!(
+            revisions.show(1, 2),
+            Ok(()),
+            "another epoch has its own revisions"
+        );
+        assert!(revisions.clone().show(1, 1).is_err());
+        assert!(revisions.show(0, 9).is_err(), "an epoch never comes back");
+    }
+
+    #[test]
+    fn fires_when_a_version_goes_back() {
+        let (mut versions, key) = (Versions::default(), Arc::from("a"));
+        assert_eq!(versions.show(&key, 1, 0, 4), Ok(()));
+        assert_eq!(versions.show(&key, 2, 0, 1), Ok(()), "another incarnation");
+        assert!(versions.show(&key, 1, 0, 3).is_err());
+    }
+}

@@ -1,0 +1,90 @@
+//! P7: in any window of w at most `burst + w/min_interval` attempts start, and none before a
+//! retry-after has passed.
+
+use std::time::Duration;
+
+use reflet_core::Timestamp;
+
+use super::{Checked, Promise};
+
+/// When attempts, or pages, were started.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    what: &'static str,
+    burst: u128,
+    interval: Duration,
+    starts: Vec<Timestamp>,
+    not_before: Timestamp,
+}
+
+impl Pace {
+    /// At most `burst` in a row, and one each `interval` beyond that.
+    #[must_use]
+    pub fn new(what: &'static str, burst: u32, interval: Duration) -> Self {
+        Self {
+            what,
+            burst: burst.max(1).into(),
+            interval,
+            starts: Vec::new(),
+            not_before: Timestamp::ZERO,
+        }
+    }
+
+    /// The source asked to wait until then.
+    pub fn embargo(&mut self, until: Timestamp) {
+        self.not_before = self.not_before.max(until);
+    }
+
+    /// One started at some time after `since`, while nobody looked.
+    pub fn started_unseen(&mut self, since: Timestamp) {
+        self.starts.push(since);
+    }
+
+    /// One starts. Every window that ends now is checked.
+    ///
+    /// # Errors
+    ///
+    /// If one of them has more than its share, or the source asked to wait.
+    pub fn start(&mut self, now: Timestamp) -> Checked {
+        self.starts.push(now);
+        Promise::NeverHammers.require(now >= self.not_before, || {
+            format!("{} started before the retry-after had passed", self.what)
+        })?;
+        if self.interval.is_zero() {
+            return Ok(());
+        }
+        for (count, from) in (1_u128..).zip(self.starts.iter().rev()) {
+            let window = now.saturating_since(*from);
+            let share = self.burst + window.as_nanos() / self.interval.as_nanos();
+            Promise::NeverHammers.require(count <= share, || {
+                format!(
+                    "{count} {} started within {window:?}; the share is {share}",
+                    self.what
+                )
+            })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fires_in_any_window_with_more_than_its_share() {
+        let mut pace = Pace::new("attempts", 2, Duration::from_millis(10));
+        for at in [0, 1, 10, 20] {
+            assert_eq!(pace.start(Timestamp::from_millis(at)), Ok(()), "{at}");
+        }
+        assert!(pace.start(Timestamp::from_millis(21)).is_err());
+    }
+
+    #[test]
+    fn fires_before_the_retry_after() {
+        let mut pace = Pace::new("attempts", 9, Duration::from_millis(1));
+        pace.embargo(Timestamp::from_millis(50));
+        assert!(pace.start(Timestamp::from_millis(49)).is_err());
+        assert_eq!(pace.start(Timestamp::from_millis(50)), Ok(()));
+    }
+}

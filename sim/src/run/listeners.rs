@@ -1,0 +1,233 @@
+//! Subscribers: fast, slow, late, leaving, with filters that change, or never polled at all.
+
+use std::sync::Arc;
+
+use reflet_core::cache::{Delta, Filter, Mark, Polled, SubscriberId};
+
+use super::{Company, Run};
+use crate::oracles::{Checked, Content, Fold, Promise, Revisions};
+use crate::story::{Kind, LaneId};
+use crate::trace::Interest;
+
+/// One subscriber, and what it knows.
+pub(super) struct Listener {
+    id: SubscriberId,
+    interest: Interest,
+    fold: Fold,
+    marks: Revisions,
+    here: bool,
+    lane: LaneId,
+}
+
+impl Interest {
+    fn filter(self) -> Option<Filter<Arc<str>, u64>> {
+        (self != Self::All)
+            .then(|| Filter::new(move |key: &Arc<str>, value| self.wants(key, *value)))
+    }
+
+    fn wants(self, key: &str, value: u64) -> bool {
+        match self {
+            Self::All => true,
+            Self::EvenKeys => key.bytes().last().is_some_and(|digit| digit % 2 == 0),
+            Self::EvenWrites => value % 2 == 0,
+            Self::Nothing => false,
+        }
+    }
+
+    fn of(self, mut content: Content) -> Content {
+        content.retain(|key, value| self.wants(key, *value));
+        content
+    }
+}
+
+impl Run<'_> {
+    pub(super) fn subscribe(&mut self, interest: Interest) {
+        if self.company == Company::OnlyFirst && !self.listeners.is_empty() {
+            return;
+        }
+        let id = self.engine.subscribe(interest.filter());
+        let lane = self
+            .story
+            .lane(format_args!("subscriber {}", self.listeners.len()));
+        let text = format_args!("subscribes to {interest:?}");
+        self.story.say(lane, Kind::Normal, text, String::new);
+        self.listeners.push(Listener {
+            id,
+            interest,
+            fold: Fold::default(),
+            marks: Revisions::default(),
+            here: true,
+            lane,
+        });
+    }
+
+    pub(super) fn unsubscribe(&mut self, which: usize) -> Checked {
+        let Some(listener) = self.listeners.get_mut(which) else {
+            return Ok(());
+        };
+        let known = self.engine.unsubscribe(listener.id);
+        let was_here = std::mem::replace(&mut listener.here, false);
+        self.observer.left += 1;
+        self.story
+            .say(listener.lane, Kind::Normal, "leaves", String::new);
+        Promise::Isolation.require(known == was_here, || {
+            format!("leaving says {known} of a subscriber that is {was_here}ly there")
+        })?;
+        self.after_call(true)
+    }
+
+    pub(super) fn refilter(&mut self, which: usize, interest: Interest) -> Checked {
+        let Some(listener) = self.listeners.get_mut(which) else {
+            return Ok(());
+        };
+        self.story.say(
+            listener.lane,
+            Kind::Normal,
+            format_args!("now wants {interest:?}"),
+            String::new,
+        );
+        if self.engine.set_filter(listener.id, interest.filter()) {
+            listener.interest = interest;
+        }
+        Ok(())
+    }
+
+    /// A subscriber takes so many deltas.
+    pub(super) fn poll(&mut self, which: usize, deltas: usize) -> Checked {
+        for _ in 0..deltas {
+            if !self.poll_once(which)? {
+                break;
+            }
+        }
+        self.after_call(false)
+    }
+
+    /// A subscriber takes all deltas. Then it has what the cache has.
+    pub(super) fn drain(&mut self, which: usize) -> Checked {
+        while self.poll_once(which)? {}
+        if self.is_large() {
+            return self.after_call(false);
+        }
+        let Some(listener) = self.listeners.get(which).filter(|listener| listener.here) else {
+            return Ok(());
+        };
+        if self.engine.is_synced() {
+            let ours = &listener.fold.objects;
+            let truth = listener.interest.of(self.cached());
+            listener
+                .fold
+                .check(ours, &truth, || format!("subscriber {which} has caught up"))?;
+        }
+        self.after_call(false)
+    }
+
+    /// False: there is nothing now.
+    fn poll_once(&mut self, which: usize) -> Result<bool, crate::oracles::Broken> {
+        let Some(listener) = self.listeners.get(which) else {
+            return Ok(false);
+        };
+        match self.engine.poll_delta(listener.id) {
+            Polled::Delta(delta) => self.hear(which, &delta).map(|()| true),
+            Polled::Yield => Ok(true),
+            Polled::Idle => Ok(false),
+        }
+    }
+
+    fn hear(&mut self, which: usize, delta: &Delta<Arc<str>, u64>) -> Checked {
+        self.hash.words(format_args!("{which} {delta:?}"));
+        if which == 0 {
+            self.seen.words(format_args!("{delta:?}"));
+        }
+        let tells = self.trace.setup.shape.uids;
+        let Some(listener) = self.listeners.get_mut(which) else {
+            return Ok(());
+        };
+        let (text, lane) = (brief(delta), listener.lane);
+        self.story
+            .say(lane, Kind::Normal, text, || format!("{delta:#?}"));
+        Promise::Isolation.require(listener.here, || "a delta for one that has left".to_owned())?;
+        listener.fold.take(delta, tells)?;
+        let Delta::Mark(mark) = delta else {
+            return Ok(());
+        };
+        self.observer
+            .readiness
+            .check(true, "a subscriber was given a mark")?;
+        self.check_mark(which, mark)
+    }
+
+    fn check_mark(&mut self, which: usize, mark: &Mark) -> Checked {
+        let Some(listener) = self.listeners.get_mut(which) else {
+            return Ok(());
+        };
+        let Some(revision) = mark
+            .revision
+            .as_ref()
+            .and_then(|revision| self.observer.number(revision))
+        else {
+            return Ok(());
+        };
+        if !self.trace.setup.shape.opaque {
+            listener.marks.show(mark.epoch, revision)?;
+        }
+        if !mark.complete || self.observer.is_suspect(mark.epoch, revision) {
+            return Ok(());
+        }
+        let listener = &self.listeners[which];
+        let mut ours = listener.fold.objects.clone();
+        ours.retain(|key, _| !self.observer.spoilt.contains(key));
+        let candidates = self.observer.candidates(&self.world, mark.epoch);
+        let mut first = None;
+        for epoch in candidates {
+            let state = &self.world.histories[epoch].at(revision).state;
+            let truth = self.content(state, &self.observer.spoilt);
+            let truth = listener.interest.of(truth);
+            let what = || format!("subscriber {which} at its mark of r{revision} in e{epoch}");
+            match listener.fold.check(&ours, &truth, what) {
+                Ok(()) => return Ok(()),
+                Err(broken) => first = first.or(Some(broken)),
+            }
+        }
+        first.map_or(Ok(()), Err)
+    }
+
+    /// Everybody takes everything; then nothing is kept for anybody.
+    pub(super) fn drain_all(&mut self) -> Checked {
+        for which in 0..self.listeners.len() {
+            self.drain(which)?;
+        }
+        for _ in 0..1_000 {
+            if self.engine.health().retained_bytes == 0 {
+                break;
+            }
+            self.wait_for_deadline()?;
+        }
+        let kept = self.engine.health().retained_bytes;
+        Promise::BoundedMemory.require(kept == 0, || {
+            format!("{kept} bytes are kept for subscribers that have everything")
+        })
+    }
+}
+
+/// A delta in a few words.
+fn brief(delta: &Delta<Arc<str>, u64>) -> String {
+    match delta {
+        Delta::Added { key, .. } => format!("added {key}"),
+        Delta::Updated { key, .. } => format!("updated {key}"),
+        Delta::Deleted {
+            key,
+            inferred: true,
+            ..
+        } => format!("deleted {key} (inferred)"),
+        Delta::Deleted { key, .. } => format!("deleted {key}"),
+        Delta::Mark(mark) => {
+            let revision = mark
+                .revision
+                .as_ref()
+                .map_or("?".to_owned(), ToString::to_string);
+            let complete = if mark.complete { "" } else { ", partial" };
+            format!("mark at r{revision}{complete}")
+        }
+        Delta::Reset => "reset".to_owned(),
+    }
+}

@@ -1,0 +1,394 @@
+//! One run: the engine, the world, and a driver between them that the adversary plays with.
+//!
+//! - `network`: what the driver does: commands become dialogues, words become inputs.
+//! - `observe`: what must hold after each call.
+//! - `listeners`: subscribers, fast and slow.
+//! - `ending`: the adversary stops, and the engine must converge; or nothing ever stops.
+
+mod ending;
+mod input;
+mod listeners;
+mod network;
+mod observe;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reflet_core::{Attempt, Config, Informer, Timestamp, Verify, probe};
+
+use crate::oracles::{Broken, Checked, Promise, TraceHash, panic_message};
+use crate::story::Story;
+use crate::trace::{Ending, Step, Trace};
+use crate::world::{Poison, World};
+
+use listeners::Listener;
+use network::Talk;
+use observe::Observer;
+
+/// The engine under test: text keys, and numbers that tell object and write.
+pub type Engine = Informer<Arc<str>, u64>;
+
+/// What became of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The hash of everything that went in and came out (P11).
+    pub hash: u64,
+    /// The hash of what the source, the readers and the first subscriber saw (P10).
+    pub seen: u64,
+    /// How many steps were taken.
+    pub steps: u64,
+    /// How many objects the source changed.
+    pub changes: u64,
+    /// The first promise that was broken.
+    pub violation: Option<Violation>,
+    /// The named situations that were reached.
+    pub marks: BTreeSet<&'static str>,
+}
+
+/// A broken promise, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The promise.
+    pub promise: Promise,
+    /// The step that broke it; the number of steps for the ending.
+    pub step: usize,
+    /// What was seen.
+    pub message: String,
+}
+
+/// Runs a trace. Never panics: a panic of the engine breaks P12.
+#[must_use]
+pub fn run(trace: &Trace) -> Outcome {
+    execute(trace, &mut Story::unheard(), Company::All)
+}
+
+/// Runs a trace, and tells what happens.
+#[must_use]
+pub fn tell(trace: &Trace) -> (Outcome, Story) {
+    let mut story = Story::new("A run of the simulator");
+    let outcome = execute(trace, &mut story, Company::All);
+    (outcome, story)
+}
+
+/// Runs a trace twice and without the other subscribers, and compares (P10, P11).
+#[must_use]
+pub fn run_strictly(trace: &Trace) -> Outcome {
+    let first = run(trace);
+    if first.violation.is_some() {
+        return first;
+    }
+    let second = run(trace);
+    let alone = execute(trace, &mut Story::unheard(), Company::OnlyFirst);
+    let compared = crate::oracles::check_determinism(first.hash, second.hash)
+        .and_then(|()| crate::oracles::check_isolation(first.seen, alone.seen));
+    let violation = compared.err().map(|broken| Violation {
+        promise: broken.promise,
+        step: trace.steps.len(),
+        message: broken.message,
+    });
+    Outcome { violation, ..first }
+}
+
+/// Which subscribers take part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Company {
+    All,
+    OnlyFirst,
+}
+
+fn execute(trace: &Trace, story: &mut Story, company: Company) -> Outcome {
+    probe::reset();
+    let mut run = Run::new(trace, story, company);
+    let result = panic::catch_unwind(AssertUnwindSafe(|| run.play()));
+    let broken = match result {
+        Ok(Ok(())) => None,
+        Ok(Err(broken)) => Some(broken),
+        Err(panic) => Some(Broken {
+            promise: Promise::Harmless,
+            message: panic_message(&*panic),
+        }),
+    };
+    let violation = broken.map(|Broken { promise, message }| {
+        run.tell_violation(promise, &message);
+        Violation {
+            promise,
+            step: run.step,
+            message,
+        }
+    });
+    Outcome {
+        hash: run.hash.finish(),
+        seen: run.seen.finish(),
+        steps: run.step as u64,
+        changes: run.changes,
+        violation,
+        marks: probe::reached(),
+    }
+}
+
+/// A run under way.
+struct Run<'a> {
+    trace: &'a Trace,
+    company: Company,
+    config: Config,
+    engine: Engine,
+    world: World,
+    now: Timestamp,
+    /// The latest time that the engine was told: less than `now` while the clock has gone back.
+    told: Timestamp,
+    /// The next call is made with a time that long ago.
+    skew: Duration,
+    /// For so many steps the driver does not look.
+    neglected: u8,
+    /// What is taken now was there at some time since then, when nobody looked.
+    unseen_since: Option<Timestamp>,
+    living: BTreeMap<Attempt, Talk>,
+    dead: Vec<(Attempt, Talk)>,
+    /// How many attempts there were: replicas take turns.
+    turns: usize,
+    listeners: Vec<Listener>,
+    observer: Observer,
+    hash: TraceHash,
+    seen: TraceHash,
+    changes: u64,
+    step: usize,
+    story: &'a mut Story,
+    lanes: Lanes,
+}
+
+/// The lanes of the story.
+#[derive(Clone, Copy)]
+struct Lanes {
+    source: crate::story::LaneId,
+    network: crate::story::LaneId,
+    engine: crate::story::LaneId,
+    cache: crate::story::LaneId,
+}
+
+impl<'a> Run<'a> {
+    fn new(trace: &'a Trace, story: &'a mut Story, company: Company) -> Self {
+        let setup = &trace.setup;
+        let now = Timestamp::from_millis(1_000);
+        let mut world = World::new(setup.shape, setup.keys, setup.replicas.into());
+        let changes = world.write(0..setup.initial, [], Poison::None, 1);
+        world.sync_all();
+        let mut engine = Informer::new(setup.config(), setup.seed, now);
+        engine.set_content_eq(|a, b| a == b);
+        story.fact("source", format_args!("{:?}", setup.shape));
+        story.fact("tuning", format_args!("{:?}", setup.tuning));
+        story.fact(
+            "world",
+            format_args!(
+                "{} keys, {} replicas, ends with {:?}",
+                setup.keys, setup.replicas, setup.ending
+            ),
+        );
+        let lanes = Lanes {
+            source: story.lane("source"),
+            network: story.lane("network"),
+            engine: story.lane("engine"),
+            cache: story.lane("cache"),
+        };
+        let config = engine.config().clone();
+        Self {
+            trace,
+            company,
+            observer: Observer::new(&config, setup),
+            config,
+            engine,
+            world,
+            now,
+            told: now,
+            skew: Duration::ZERO,
+            neglected: 0,
+            unseen_since: None,
+            living: BTreeMap::new(),
+            dead: Vec::new(),
+            turns: 0,
+            listeners: Vec::new(),
+            hash: TraceHash::default(),
+            seen: TraceHash::default(),
+            changes,
+            step: 0,
+            story,
+            lanes,
+        }
+    }
+
+    fn play(&mut self) -> Checked {
+        for interest in &self.trace.setup.subscribers {
+            self.subscribe(*interest);
+        }
+        self.after_call(true)?;
+        for step in &self.trace.steps {
+            self.story.at(self.step, self.now.as_nanos());
+            self.take(*step)?;
+            if self.neglected > 0 {
+                self.neglected -= 1;
+                if self.neglected == 0 {
+                    self.after_call(true)?;
+                    self.unseen_since = None;
+                }
+            }
+            if self.step % 64 == 63 && !(self.is_large() && self.step > 64) {
+                self.check_next_attempt()?;
+            }
+            self.step += 1;
+        }
+        self.neglected = 0;
+        self.after_call(true)?;
+        self.unseen_since = None;
+        let settled = self.heal()?;
+        let settled = settled && !self.observer.has_lied();
+        if let (true, Ending::Load(nuisance)) = (settled, self.trace.setup.ending) {
+            self.load(nuisance)?;
+        }
+        self.drain(0)?;
+        // From here on time passes as long as somebody has something to give back.
+        let seen = self.seen;
+        self.finish()?;
+        self.seen = seen;
+        Ok(())
+    }
+
+    fn take(&mut self, step: Step) -> Checked {
+        self.hash.words(format_args!("{step:?}"));
+        match step {
+            Step::Write { .. }
+            | Step::Recreate(_)
+            | Step::Elsewhere(_)
+            | Step::Sync(..)
+            | Step::Compact(_)
+            | Step::Restore(_) => {
+                self.move_world(step);
+                Ok(())
+            }
+            Step::Serve(which, words, fault) => self.serve_some(which.into(), words, fault),
+            Step::Late(which) => self.answer_late(which.into()),
+            Step::Pass(millis) => self.wake(
+                self.now
+                    .saturating_add(Duration::from_millis(millis.into())),
+            ),
+            Step::Timeout => self.wait_for_deadline(),
+            Step::Early => self.wake(self.now),
+            Step::Backwards(millis) => {
+                self.skew = Duration::from_millis(millis.into());
+                Ok(())
+            }
+            Step::Poll(which, deltas) => self.poll(which.into(), deltas.into()),
+            Step::Drain(which) => self.drain(which.into()),
+            Step::Subscribe(interest) => {
+                if self.listeners.len() < 24 {
+                    self.subscribe(interest);
+                }
+                Ok(())
+            }
+            Step::Unsubscribe(which) => self.unsubscribe(which.into()),
+            Step::Refilter(which, interest) => self.refilter(which.into(), interest),
+            Step::Verify(content) => self.verify(content),
+            Step::Neglect(steps) => {
+                self.neglected = steps;
+                self.unseen_since = self.unseen_since.or(Some(self.told));
+                Ok(())
+            }
+        }
+    }
+
+    fn move_world(&mut self, step: Step) {
+        let text = format_args!("{step}");
+        self.story.say(
+            self.lanes.source,
+            crate::story::Kind::Normal,
+            text,
+            String::new,
+        );
+        match step {
+            Step::Write {
+                put,
+                delete,
+                poison,
+                skip,
+            } => {
+                self.changes += self
+                    .world
+                    .write(put.keys(), delete.keys(), poison, skip.into());
+            }
+            Step::Recreate(span) => {
+                self.changes += self.world.write([], span.keys(), Poison::None, 1);
+                self.changes += self.world.write(span.keys(), [], Poison::None, 1);
+            }
+            Step::Elsewhere(by) => self.world.elsewhere(by.into()),
+            Step::Sync(replica, by) => self.world.sync(replica.into(), by.into()),
+            Step::Compact(keep) => self.world.compact(keep.into()),
+            Step::Restore(back) => {
+                self.world.restore(back.into());
+                self.observer.restored(self.turns > 0);
+                for talk in self.living.values_mut() {
+                    talk.clean = false;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn verify(&mut self, content: bool) -> Checked {
+        let text = format_args!("verify, of the content: {content}");
+        self.story.say(
+            self.lanes.engine,
+            crate::story::Kind::Normal,
+            text,
+            String::new,
+        );
+        self.observer.content_wanted |= content;
+        let mode = if content {
+            Verify::Content
+        } else {
+            Verify::Versions
+        };
+        let now = self.call_time();
+        self.engine.verify(now, mode);
+        self.after_call(true)
+    }
+
+    /// The time of the next call.
+    fn call_time(&mut self) -> Timestamp {
+        let time = self.now.saturating_sub(std::mem::take(&mut self.skew));
+        self.told = self.told.max(time);
+        time
+    }
+
+    /// Time passes until `at`, and the engine is told.
+    fn wake(&mut self, at: Timestamp) -> Checked {
+        self.now = self.now.max(at);
+        self.story.at(self.step, self.now.as_nanos());
+        let now = self.call_time();
+        self.engine.handle_timeout(now);
+        self.after_call(false)
+    }
+
+    /// Time passes until something is due. What the engine only wants for giving memory back
+    /// passes by: it depends on subscribers, and they must not change the course of things (P10).
+    fn wait_for_deadline(&mut self) -> Checked {
+        for _ in 0..64 {
+            let Some(deadline) = self.engine.poll_timeout() else {
+                return Promise::NextStep.broken("no deadline");
+            };
+            self.skew = Duration::ZERO;
+            self.wake(deadline.at)?;
+            if deadline.reason != reflet_core::TimerReason::Reclaim {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_large(&self) -> bool {
+        self.trace.setup.keys > 400
+    }
+
+    fn tell_violation(&mut self, promise: Promise, message: &str) {
+        self.story.violation(self.lanes.engine, promise, message);
+    }
+}

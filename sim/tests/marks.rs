@@ -1,0 +1,50 @@
+//! The lists of named situations are what the sources count, each at one place.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::path::{Path, PathBuf};
+
+use reflet_sim::marks;
+
+/// Each `reach!("…")` of all sources below a directory of the workspace, in alphabetical order.
+fn counted_in(sources: &str) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(sources);
+    let mut files = Vec::new();
+    collect(&root, &mut files);
+    assert!(!files.is_empty(), "{} has no sources", root.display());
+    let mut names: Vec<_> = files
+        .iter()
+        .flat_map(|file| names(&std::fs::read_to_string(file).unwrap()))
+        .collect();
+    names.sort();
+    names
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+fn names(source: &str) -> Vec<String> {
+    let calls = source.split("reach!(").skip(1);
+    let literals = calls.filter_map(|call| call.trim_start().strip_prefix('"'));
+    let names = literals.filter_map(|rest| rest.split('"').next());
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn each_situation_of_the_engine_is_listed_and_counted_at_one_place() {
+    assert_eq!(counted_in("core/src"), marks::ENGINE);
+}
+
+#[test]
+fn each_situation_of_the_driver_is_listed_and_counted_at_one_place() {
+    assert_eq!(counted_in("runtime-tokio/src"), marks::DRIVER);
+}
