@@ -10,6 +10,7 @@
     reason = "a simulator that is wrong about itself should stop"
 )]
 
+pub mod canaries;
 pub mod exhaust;
 pub mod generate;
 pub mod html;

@@ -23,7 +23,11 @@ impl Broken {
     }
 
     pub(super) fn fold(delta: &Delta<Name, Object>, objects: &Collection) -> Self {
-        Self::new("P4", format!("{delta:?} does not fit {objects:?}"))
+        let isolation = matches!(delta, Delta::Reset);
+        Self::new(
+            if isolation { "P10" } else { "P4" },
+            format!("{delta:?} does not fit {objects:?}"),
+        )
     }
 }
 
@@ -132,6 +136,16 @@ pub(super) fn step(before: &State, after: &State) -> Result<(), Broken> {
             after.quick.objects
         );
         return Err(Broken::new("P4", words));
+    }
+    let (retained, limit) = (
+        cache.retained_bytes(),
+        after.engine.config().limits.retained_bytes,
+    );
+    if retained > limit {
+        return Err(Broken::new(
+            "P8",
+            format!("{retained} bytes are kept, which is over {limit}"),
+        ));
     }
     next_step(after)
 }

@@ -12,14 +12,17 @@ pub(super) struct Follower {
     pub(super) id: SubscriberId,
     pub(super) objects: Collection,
     pub(super) mark: Option<Mark>,
+    /// It takes its deltas late, so it may be reset.
+    is_slow: bool,
 }
 
 impl Follower {
-    pub(super) fn new(engine: &mut Engine) -> Self {
+    pub(super) fn new(engine: &mut Engine, is_slow: bool) -> Self {
         Self {
             id: engine.subscribe(None),
             objects: Collection::default(),
             mark: None,
+            is_slow,
         }
     }
 
@@ -44,7 +47,8 @@ impl Follower {
                 check::mark(mark, self.mark.as_ref(), &self.objects, source)?;
                 true
             }
-            Delta::Reset => true,
+            // Only who lags behind can be over its limit (P10).
+            Delta::Reset => self.is_slow,
         };
         if !valid {
             return Err(Broken::fold(delta, &self.objects));

@@ -3,8 +3,8 @@
 //! A random search finds what is likely, this one everything within its scope. It goes breadth
 //! first over fingerprints of engine, source and subscribers together, so that ways that lead to
 //! the same point are walked once, and what is broken is shown by a shortest story. At each point
-//! the promises P2, P3, P4, P6 and P9 are checked, and that a benign world leads from there to
-//! what the source has (P1).
+//! the promises P2, P3, P4, P6, P8, P9 and P10 are checked, and that a benign world leads from there
+//! to what the source has (P1).
 
 mod check;
 mod driver;
@@ -89,9 +89,9 @@ pub struct Violation {
 }
 
 impl Faults {
-    /// What `cargo test` tries: one of each.
+    /// One of each, around one transaction: with the first object, three versions in all.
     pub const ONE_OF_EACH: Self = Self {
-        writes: 2,
+        writes: 1,
         compactions: 1,
         drops: 1,
         duplicates: 1,
@@ -99,6 +99,14 @@ impl Faults {
         timeouts: 1,
         stale: 0,
         together: 6,
+    };
+
+    /// Two transactions, so that an object can be deleted and created anew, and any one fault.
+    pub const TWO_WRITES: Self = Self {
+        writes: 2,
+        stale: 1,
+        together: 1,
+        ..Self::ONE_OF_EACH
     };
 
     fn allows(&self, kind: u8) -> bool {
@@ -114,6 +122,18 @@ impl Faults {
 }
 
 impl Scope {
+    /// Two transactions and any two faults: minutes, and up to a million states.
+    #[must_use]
+    pub const fn large(profile: Profile) -> Self {
+        Self {
+            faults: Faults {
+                together: 2,
+                ..Faults::TWO_WRITES
+            },
+            ..Self::of(profile)
+        }
+    }
+
     /// One of each fault, for one kind of source.
     #[must_use]
     pub const fn of(profile: Profile) -> Self {

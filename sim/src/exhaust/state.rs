@@ -70,7 +70,10 @@ impl State {
         let now = Timestamp::from_millis(1_000_000);
         let mut engine = Informer::new(config, 1, now);
         engine.set_content_eq(|a, b| a == b);
-        let (quick, slow) = (Follower::new(&mut engine), Follower::new(&mut engine));
+        let (quick, slow) = (
+            Follower::new(&mut engine, false),
+            Follower::new(&mut engine, true),
+        );
         let mut state = Self {
             engine,
             source: Source::new(scope.profile),

@@ -280,7 +280,7 @@ impl Witness {
         self.calls = self.calls.wrapping_add(1);
         if self
             .panics_every
-            .is_some_and(|every| self.calls % every == 0)
+            .is_some_and(|every| self.calls.is_multiple_of(every))
         {
             resume_unwind(Box::new("a handler's panic"));
         }

@@ -1,0 +1,52 @@
+//! Engines that are known to be wrong must be found out, each within so many seeds: this says how
+//! likely an error is to survive a sweep.
+
+use std::fmt;
+
+use reflet_core::probe::{Canary, plant};
+
+use crate::oracles::Promise;
+use crate::run::{run, run_strictly};
+use crate::trace::Trace;
+
+/// Each canary must be found within so many seeds.
+pub const SEEDS: u64 = 2_000;
+
+/// One seed in so many is run twice, and without the other subscribers.
+const STRICT: u64 = 8;
+
+/// How a canary was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The canary.
+    pub canary: Canary,
+    /// The promise whose checker found it, and after how many seeds; `None`: nobody did.
+    pub by: Option<(Promise, u64)>,
+}
+
+/// Plants an error in the engines of this thread and runs seeds until a checker finds it.
+#[must_use]
+pub fn hunt(canary: Canary, seeds: u64) -> Found {
+    plant(Some(canary));
+    let by = (0..seeds).find_map(|seed| {
+        let trace = Trace::generate(seed);
+        let outcome = if seed % STRICT == 0 {
+            run_strictly(&trace)
+        } else {
+            run(&trace)
+        };
+        outcome.violation.map(|violation| (violation.promise, seed + 1))
+    });
+    plant(None);
+    Found { canary, by }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.canary.name();
+        match self.by {
+            Some((promise, seeds)) => write!(f, "{name:32} {seeds:>5}  {promise}"),
+            None => write!(f, "{name:32}     -  not found"),
+        }
+    }
+}
