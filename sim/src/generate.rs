@@ -80,6 +80,8 @@ fn setup(rng: &mut Rng, large: bool) -> Setup {
     let subscribers = (0..rng.usize(2..5)).map(|_| one(rng, &INTERESTS)).collect();
     let ending = if chance(rng, 12) && !large {
         Ending::Load(one(rng, &NUISANCES))
+    } else if chance(rng, 5) {
+        Ending::Flap
     } else {
         Ending::Heal
     };
@@ -105,9 +107,9 @@ fn shape(rng: &mut Rng) -> Shape {
         _ => Feed::Hints,
     };
     let listed = matches!(feed, Feed::ListWatch | Feed::InitialStream);
-    let opaque = chance(rng, 15);
+    let opaque = chance(rng, 18);
     let fuzzy = chance(rng, 15) && feed == Feed::ListWatch && !opaque;
-    let versions_ordered = rng.bool();
+    let versions_ordered = chance(rng, if opaque { 75 } else { 50 });
     let commit_revisions = rng.bool() && !opaque && listed;
     Shape {
         feed,
@@ -121,7 +123,7 @@ fn shape(rng: &mut Rng) -> Shape {
         heartbeat: rng.bool(),
         // Nobody could ever tell a lower version of the same history from one of another.
         epochs: chance(rng, 60) || (versions_ordered && (opaque || fuzzy)),
-        uids: rng.bool() && !commit_revisions,
+        uids: chance(rng, if opaque { 75 } else { 50 }) && !commit_revisions,
         terse: rng.bool(),
         careless: rng.bool(),
         patient: rng.bool(),

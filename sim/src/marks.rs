@@ -87,8 +87,10 @@ pub const ENGINE: &[&str] = &[
     "re-created object without a delete",
     "re-created outside the filter",
     "repeated page token",
+    "replay over what a fuzzy list found unchanged",
     "retry-after capped",
     "rewind accepted after several older lists",
+    "rewind found by a verify of the content",
     "same content in another history",
     "silent list given up",
     "silent watch given up",
@@ -112,6 +114,7 @@ pub const ENGINE: &[&str] = &[
     "verify found divergence",
     "verify wanted while a list runs",
     "watch ends under a running verify",
+    "watch from a revision that the source may not have",
     "watch given up for a verify",
     "watch resumes before a partial revision",
 ];

@@ -190,7 +190,7 @@ impl Simplify for Setup {
             }
         };
         match self.ending {
-            Ending::Heal => {}
+            Ending::Heal | Ending::Flap => {}
             Ending::Load(_) => {
                 with(&|setup| setup.ending = Ending::Heal);
                 with(&|setup| setup.ending = Ending::Load(Nuisance::None));

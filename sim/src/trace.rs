@@ -111,6 +111,8 @@ pub enum Ending {
     Heal,
     /// The writer never stops, and neither does one fault; the lag must stay bounded.
     Load(Nuisance),
+    /// Each watch opens and fails at once; the waits must grow.
+    Flap,
 }
 
 /// A fault that never stops.

@@ -26,6 +26,11 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         }
     }
 
+    /// Whether the running list has seen this key.
+    pub(crate) fn has_marked(&self, key: &K::Borrowed) -> bool {
+        self.find_live(key).is_some_and(|id| self.is_marked(id))
+    }
+
     /// The list is over: deletes every live object that was not marked since it began, unless
     /// `spare` says otherwise, in the order of their last changes. Returns how many went.
     pub(crate) fn delete_unmarked(&mut self, spare: &mut dyn FnMut(&K) -> bool) -> usize {

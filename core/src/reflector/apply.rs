@@ -3,7 +3,7 @@
 use core::hash::BuildHasher;
 
 use crate::cache::Upsert;
-use crate::config::RevisionOrder;
+use crate::config::{Class, RevisionOrder};
 use crate::informer::Informer;
 use crate::input::{Body, Item};
 use crate::key::Key;
@@ -204,6 +204,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let Some(list) = &mut self.list else {
             return;
         };
+        if self.config.source.class == Class::Fuzzy && self.cache.has_marked(key.borrow()) {
+            reach!("replay over what a fuzzy list found unchanged");
+            list.snapshot.unmarked.insert(key.clone());
+        }
         let touched = &mut list.snapshot.touched;
         touched.insert(key.clone(), revision.cloned());
         if touched.len() > self.config.limits.objects {

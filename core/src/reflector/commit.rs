@@ -284,9 +284,9 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         }
         if canary!(InferDespiteUnknown) || !snapshot.unknown_rejected {
             // Nobody saw their deletes.
-            difference.deleted = self
-                .cache
-                .delete_unmarked(&mut |key| snapshot.is_overtaken(key, revision));
+            difference.deleted = self.cache.delete_unmarked(&mut |key| {
+                snapshot.is_overtaken(key, revision) || snapshot.unmarked.contains(key)
+            });
             difference.diverged += if settled { difference.deleted } else { 0 };
         }
         difference

@@ -45,6 +45,7 @@ impl<K: Key, V: Debug> Snapshot<K, V> {
             bytes,
             header,
             touched,
+            unmarked,
             newest,
             unknown_rejected,
             shortcuts,
@@ -52,7 +53,7 @@ impl<K: Key, V: Debug> Snapshot<K, V> {
             older,
         } = self;
         print.add((reason, items, bytes, newest));
-        print.add_debug(&(staging, header, touched));
+        print.add_debug(&(staging, header, touched, unmarked));
         print.add([unknown_rejected, shortcuts, rewound, older]);
     }
 }

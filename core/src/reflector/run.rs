@@ -1,7 +1,7 @@
 //! The attempts in flight, and what each has seen so far.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::input::Attempt;
 use crate::output::{ListReason, TimerReason};
@@ -57,6 +57,9 @@ pub(crate) struct Snapshot<K, V> {
     /// What events were about while the list ran beside a watch, with their revisions: it must not
     /// undo what is newer than it.
     pub(crate) touched: BTreeMap<K, Option<Revision>>,
+    /// Of these, the ones that the list had found unchanged: a watch that replays what a fuzzy list
+    /// was ahead of deletes and creates them once more, and their marks are lost.
+    pub(crate) unmarked: BTreeSet<K>,
     /// A fuzzy list's newest revision: the state is consistent once the watch has passed it.
     pub(crate) newest: Option<Revision>,
     /// Something with an unknown key was rejected: deletes cannot be inferred.

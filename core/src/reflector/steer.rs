@@ -1,6 +1,6 @@
 //! Starting, cancelling and postponing attempts.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use core::hash::BuildHasher;
 use core::time::Duration;
 
@@ -197,6 +197,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             bytes: 0,
             header: None,
             touched: BTreeMap::new(),
+            unmarked: BTreeSet::new(),
             newest: None,
             unknown_rejected: false,
             shortcuts: !self.full_payloads,

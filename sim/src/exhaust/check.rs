@@ -192,7 +192,8 @@ pub(super) fn late(state: &State, took: Duration) -> Broken {
     )
 }
 
-/// P4: a subscriber that has caught up with a quiet source knows what the source has.
+/// P4, P8: subscribers that have caught up with a quiet source know what the source has, and nothing
+/// is kept for them any more.
 pub(super) fn caught_up(state: &State) -> Result<(), Broken> {
     for follower in [&state.quick, &state.slow] {
         let revision = follower.mark.as_ref().filter(|mark| mark.complete);
@@ -203,5 +204,11 @@ pub(super) fn caught_up(state: &State) -> Result<(), Broken> {
             return Err(Broken::new("P4", words));
         }
     }
-    Ok(())
+    match state.engine.cache().retained_bytes() {
+        0 => Ok(()),
+        bytes => Err(Broken::new(
+            "P8",
+            format!("{bytes} bytes are kept for nobody"),
+        )),
+    }
 }

@@ -322,3 +322,54 @@ impl fmt::Display for Report {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{HashMap, VecDeque};
+
+    use super::{Faults, Profile, Scope, State};
+
+    /// How many ways to a state that was known already are looked at.
+    const MERGES: usize = 10_000;
+
+    /// Where a state leads: the fingerprint after each of its steps.
+    fn successors(state: &State) -> Vec<Option<u64>> {
+        let actions = state.actions().into_iter();
+        let after = actions.map(|action| {
+            let mut next = state.clone();
+            let applied = next.apply(action);
+            applied.is_ok().then(|| next.fingerprint(true))
+        });
+        after.collect()
+    }
+
+    #[test]
+    fn states_that_share_a_fingerprint_lead_to_states_that_share_one() {
+        for profile in Profile::ALL {
+            let scope = Scope {
+                faults: Faults::TWO_WRITES,
+                ..Scope::of(profile)
+            };
+            let start = State::new(&scope);
+            let mut known = HashMap::from([(start.fingerprint(true), successors(&start))]);
+            let (mut queue, mut merges) = (VecDeque::from([start]), 0);
+            while merges < MERGES
+                && let Some(state) = queue.pop_front()
+            {
+                for action in state.actions() {
+                    let mut next = state.clone();
+                    next.apply(action).unwrap();
+                    let leads_to = successors(&next);
+                    if let Some(known) = known.get(&next.fingerprint(true)) {
+                        merges += 1;
+                        assert_eq!(*known, leads_to, "{profile:?}: {}", next.outline());
+                    } else {
+                        known.insert(next.fingerprint(true), leads_to);
+                        queue.push_back(next);
+                    }
+                }
+            }
+            assert!(merges > 1_000, "{profile:?}: only {merges} merges");
+        }
+    }
+}

@@ -13,6 +13,15 @@ use super::world::Reporter;
 /// starts it gets its turn a little later.
 const SLACK: Duration = Duration::from_millis(2);
 
+/// What a refusal says, before the seconds to wait: the header alone would have to be taken on the
+/// driver's word.
+pub(super) const COME_BACK: &str = "come back after ";
+
+fn asked_to_wait(message: &str) -> Option<Duration> {
+    let (_, seconds) = message.split_once(COME_BACK)?;
+    seconds.parse().ok().map(Duration::from_secs)
+}
+
 /// The starts of one informer's attempts.
 #[derive(Debug, Default)]
 pub(super) struct Starts {
@@ -79,12 +88,10 @@ impl<S: Source> Timed<S> {
     }
 
     fn end(&self, end: Result<(), Failure>) -> Result<(), Failure> {
-        if let Err(Failure {
-            retry_after: Some(wait),
-            ..
-        }) = &end
+        if let Err(failure) = &end
+            && let Some(wait) = asked_to_wait(&failure.message)
         {
-            self.starts().wait(self.reporter.now(), *wait, &self.timing);
+            self.starts().wait(self.reporter.now(), wait, &self.timing);
         }
         end
     }

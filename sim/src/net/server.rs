@@ -24,6 +24,7 @@ use tower_service::Service as _;
 use super::body::{Damage, damaged};
 use super::books::State;
 use super::client::INFORMER;
+use super::pace::COME_BACK;
 use super::quiet::Quiet;
 use super::world::{World, lock};
 
@@ -247,7 +248,8 @@ async fn routed(router: &mut Router, request: Request<Incoming>) -> Response {
 }
 
 fn refusal(status: u16, wait: Option<u64>) -> Response {
-    let mut response = Response::new(Body::from("not now"));
+    let words = wait.map_or("not now".into(), |wait| format!("{COME_BACK}{wait}"));
+    let mut response = Response::new(Body::from(words));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
     if let Some(seconds) = wait {
         let headers = response.headers_mut();

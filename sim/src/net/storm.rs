@@ -206,6 +206,9 @@ impl Storm {
         if fault == Fault::Drain
             && let Some(collection) = server.collection()
         {
+            // Whoever waits for news is woken by both at once.
+            self.world
+                .transact(&mut Rng::with_seed(long.as_micros() as u64));
             collection.close();
             return sleep(long).await;
         }

@@ -98,6 +98,11 @@ impl Reader {
         reporter.count(|counts| counts.batches += 1);
         let known = &mut *lock(&self.known);
         let deltas = batch.deltas.len();
+        let rest = batch.deltas.get(1..).unwrap_or_default();
+        if rest.contains(&Delta::Reset) {
+            let words = "a reset that is not the first step";
+            reporter.broken("P4", format_args!("{}: {words}", self.name));
+        }
         for delta in batch.deltas {
             if let Err(words) = known.fold.step(delta) {
                 reporter.broken("P4", format_args!("{}: {words}", self.name));

@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+use reflet_core::Timestamp;
 
 use super::{Checked, Promise};
 
@@ -53,6 +56,41 @@ impl Versions {
     }
 }
 
+/// The evidence that an ordered source without epochs was set back.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rewinds {
+    lists: u32,
+    since: Option<Timestamp>,
+    /// There may be more that nobody saw.
+    missed: bool,
+}
+
+impl Rewinds {
+    /// A complete list was older than the cache.
+    pub fn older(&mut self, now: Timestamp) {
+        self.lists += 1;
+        self.since.get_or_insert(now);
+    }
+
+    /// Nobody looked for a while.
+    pub fn missed(&mut self) {
+        self.missed = true;
+    }
+
+    /// The rewind is accepted; the policy wants so many lists, over longer than that.
+    ///
+    /// # Errors
+    ///
+    /// If there was less evidence.
+    pub fn check(&self, now: Timestamp, (lists, span): (u32, Duration)) -> Checked {
+        let over = self.since.map_or(Duration::ZERO, |since| now.saturating_since(since));
+        let enough = self.missed || (self.lists >= lists && over > span);
+        Promise::NoTimeTravel.require(enough, || {
+            format!("a rewind was accepted after {} lists over {over:?}", self.lists)
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +107,17 @@ mod tests {
         );
         assert!(revisions.clone().show(1, 1).is_err());
         assert!(revisions.show(0, 9).is_err(), "an epoch never comes back");
+    }
+
+    #[test]
+    fn fires_when_a_rewind_is_accepted_without_evidence() {
+        let at = Timestamp::from_millis;
+        let (mut rewinds, policy) = (Rewinds::default(), (2, Duration::from_millis(10)));
+        rewinds.older(at(0));
+        assert!(rewinds.check(at(20), policy).is_err(), "one list");
+        rewinds.older(at(10));
+        assert!(rewinds.check(at(10), policy).is_err(), "too soon");
+        assert_eq!(rewinds.check(at(11), policy), Ok(()));
     }
 
     #[test]

@@ -62,6 +62,20 @@ impl Fold {
         }
     }
 
+    /// A history in which nothing ever becomes what it was before: an update must change something.
+    ///
+    /// # Errors
+    ///
+    /// If it does not.
+    pub fn check_change(delta: &Delta<Arc<str>, u64>) -> Checked {
+        match delta {
+            Delta::Updated { key, old, new } => Promise::TruthfulDeltas.require(old != new, || {
+                format!("{key} was updated to what it was, {}", describe(*new))
+            }),
+            Delta::Added { .. } | Delta::Deleted { .. } | Delta::Mark(_) | Delta::Reset => Ok(()),
+        }
+    }
+
     /// The subscriber has caught up: it must have exactly this.
     ///
     /// # Errors
@@ -124,6 +138,12 @@ mod tests {
             check(&[added(1), updated(1, 1 << 32)]).is_err(),
             "two incarnations"
         );
+    }
+
+    #[test]
+    fn fires_when_an_update_changes_nothing() {
+        assert_eq!(Fold::check_change(&updated(1, 2)), Ok(()));
+        assert!(Fold::check_change(&updated(1, 1)).is_err());
     }
 
     #[test]

@@ -67,6 +67,39 @@ impl Pace {
     }
 }
 
+/// The waits after failures in a row, of a source that does well only for a moment.
+#[derive(Clone, Debug)]
+pub struct Waits {
+    least: Duration,
+    row: u32,
+    short: u32,
+}
+
+impl Waits {
+    /// How many waits in a row may all be short: each one's upper end has grown long before, and
+    /// it is drawn evenly.
+    const SHORT: u32 = 12;
+
+    /// The first wait is at most `least`; the later ones grow.
+    #[must_use]
+    pub fn new(least: Duration) -> Self {
+        Self { least, row: 0, short: 0 }
+    }
+
+    /// One more wait.
+    ///
+    /// # Errors
+    ///
+    /// If they do not grow.
+    pub fn check(&mut self, wait: Duration) -> Checked {
+        self.row += 1;
+        self.short = if wait <= self.least { self.short + 1 } else { 0 };
+        Promise::NeverHammers.require(self.short < Self::SHORT, || {
+            format!("after {} failures in a row the last {} waits were short", self.row, self.short)
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +111,16 @@ mod tests {
             assert_eq!(pace.start(Timestamp::from_millis(at)), Ok(()), "{at}");
         }
         assert!(pace.start(Timestamp::from_millis(21)).is_err());
+    }
+
+    #[test]
+    fn fires_when_waits_do_not_grow() {
+        let mut waits = Waits::new(Duration::from_millis(5));
+        for _ in 0..11 {
+            assert_eq!(waits.check(Duration::from_millis(5)), Ok(()));
+        }
+        assert_eq!(waits.clone().check(Duration::from_millis(6)), Ok(()));
+        assert!(waits.check(Duration::from_millis(5)).is_err());
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reflet_core::{Condition, FailureClass, LimitKind, OnNewEpoch, OnRewind, State};
+use reflet_core::{Condition, FailureClass, LimitKind, OnNewEpoch, OnRewind, State, TimerReason};
 
 use super::Run;
-use crate::oracles::{Broken, Checked, Lag, Patience, Promise, same_state};
+use crate::oracles::{Broken, Checked, Lag, Patience, Promise, Waits, same_state};
 use crate::trace::Nuisance;
 use crate::world::{Feed, Poison, Word};
 
@@ -159,6 +159,13 @@ impl Run<'_> {
             self.observer.spoilt.clone()
         };
         let truth = self.world.truth();
+        let named = if named { &apart } else { &BTreeSet::new() };
+        for key in named.iter().filter(|key| !self.observer.spoilt_on_the_way.contains(*key)) {
+            let object = self.world.key(key).and_then(|key| truth.get(&key));
+            if object.is_none_or(|object| object.poison == Poison::None) {
+                return Err(format!("{key} is good, and still quarantined"));
+            }
+        }
         if apart.is_empty() && health.objects != truth.len() {
             return Err(format!("{} objects, not {}", health.objects, truth.len()));
         }
@@ -191,6 +198,33 @@ impl Run<'_> {
             Some(Condition::Frozen(LimitKind::Pages)) => self.trace.setup.tuning.pages.is_some(),
             _ => false,
         }
+    }
+
+    /// Each watch opens, and fails at once: the waits must grow (P7).
+    pub(super) fn flap(&mut self) -> Checked {
+        if !matches!(self.trace.setup.shape.feed, Feed::ListWatch | Feed::InitialStream) {
+            return Ok(());
+        }
+        let mut waits = Waits::new(self.config.timing.backoff_min);
+        for _ in 0..40 {
+            let living: Vec<_> = self.living.iter().map(|(attempt, talk)| (*attempt, talk.dialogue.is_list())).collect();
+            for (attempt, is_list) in living {
+                if is_list {
+                    while self.serve(attempt)? {}
+                } else {
+                    self.serve(attempt)?;
+                    let failure = Word::Failed(FailureClass::Retryable, None);
+                    self.say(attempt, failure, None)?;
+                }
+            }
+            if let Some(deadline) = self.engine.poll_timeout()
+                && deadline.reason == TimerReason::Backoff
+            {
+                waits.check(deadline.at.saturating_since(self.told))?;
+            }
+            self.wait_for_deadline()?;
+        }
+        Ok(())
     }
 
     /// The writer never stops, and neither does one fault; the lag stays bounded (P1).

@@ -147,6 +147,9 @@ impl Run<'_> {
             .say(lane, Kind::Normal, text, || format!("{delta:#?}"));
         Promise::Isolation.require(listener.here, || "a delta for one that has left".to_owned())?;
         listener.fold.take(delta, tells)?;
+        if self.world.epoch() == 0 {
+            Fold::check_change(delta)?;
+        }
         let Delta::Mark(mark) = delta else {
             return Ok(());
         };

@@ -1,15 +1,16 @@
 //! One run: the engine, the world, and a driver between them that the adversary plays with.
 //!
 //! - `network`: what the driver does: commands become dialogues, words become inputs.
-//! - `observe`: what must hold after each call.
+//! - `observer`: what is known from outside; `checks`: what must hold after each call.
 //! - `listeners`: subscribers, fast and slow.
 //! - `ending`: the adversary stops, and the engine must converge; or nothing ever stops.
 
+mod checks;
 mod ending;
 mod input;
 mod listeners;
 mod network;
-mod observe;
+mod observer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{self, AssertUnwindSafe};
@@ -25,7 +26,7 @@ use crate::world::{Poison, World};
 
 use listeners::Listener;
 use network::Talk;
-use observe::Observer;
+use observer::Observer;
 
 /// The engine under test: text keys, and numbers that tell object and write.
 pub type Engine = Informer<Arc<str>, u64>;
@@ -241,9 +242,11 @@ impl<'a> Run<'a> {
         self.after_call(true)?;
         self.unseen_since = None;
         let settled = self.heal()?;
-        let settled = settled && !self.observer.has_lied();
-        if let (true, Ending::Load(nuisance)) = (settled, self.trace.setup.ending) {
-            self.load(nuisance)?;
+        match self.trace.setup.ending {
+            _ if !settled || self.observer.has_lied() => {}
+            Ending::Heal => {}
+            Ending::Load(nuisance) => self.load(nuisance)?,
+            Ending::Flap => self.flap()?,
         }
         self.drain(0)?;
         // From here on time passes as long as somebody has something to give back.

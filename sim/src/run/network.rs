@@ -152,6 +152,9 @@ impl Run<'_> {
         else {
             return Ok(());
         };
+        if fault == Fault::LoseBatchEnd {
+            return self.lose_batch_end(attempt);
+        }
         let (world, dialogue) = (&self.world, &mut talk.dialogue);
         let epoch = world.replicas[dialogue.replica].epoch;
         let lost = match fault {
@@ -165,16 +168,12 @@ impl Run<'_> {
                 }
                 _ => None,
             },
-            Fault::LoseBatchEnd => {
-                if let Some(Word::BatchEnd(_)) = dialogue.peek(world) {
-                    dialogue.lose_word(world);
-                }
-                None
-            }
             _ => None,
         };
         if let Some(lost) = lost {
-            self.observer.lost(epoch, lost, fault == Fault::LoseWord);
+            let begun = self.living.get(&attempt).and_then(|talk| talk.dialogue.last.as_ref());
+            let begun = matches!(begun, Some(Word::Put(_, _, at, _) | Word::Delete(_, _, at, _)) if *at == lost);
+            self.observer.lost(epoch, lost, begun || fault == Fault::LoseWord);
         }
         if fault != Fault::None {
             let text = format_args!("{attempt}: {fault:?}");
@@ -210,6 +209,25 @@ impl Run<'_> {
             Fault::SpoilKey => self.spoil(attempt, Poison::Key),
             Fault::Lie(lie) => self.lie(attempt, lie),
         }
+    }
+
+    /// The transaction that comes next is told, but not that it ends.
+    fn lose_batch_end(&mut self, attempt: Attempt) -> Checked {
+        for _ in 0..12 {
+            let Some(talk) = self.living.get_mut(&attempt) else {
+                break;
+            };
+            if let Some(Word::BatchEnd(_)) = talk.dialogue.peek(&self.world) {
+                let lost = talk.dialogue.lose_word(&self.world);
+                let text = format_args!("{attempt}: lost: {}", lost.map_or(String::new(), |word| word.to_string()));
+                self.story.say(self.lanes.network, Kind::Fault, text, String::new);
+                break;
+            }
+            if !self.serve(attempt)? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The next word that can be twisted like that is.
@@ -253,6 +271,7 @@ impl Run<'_> {
                 if let Some(object) = word.object_mut() {
                     object.poison = poison;
                 }
+                self.observer.spoils(word, &self.world);
             }
         }
         self.say(attempt, word, None)
@@ -292,6 +311,9 @@ impl Run<'_> {
             self.observer.expect_refusal(before != self.cached());
         }
         self.observer.spoke(&word, talk.as_ref());
+        if let (Word::Progress(at, Some(digest)), None) = (&word, lie) {
+            self.compare_digest(*at, *digest);
+        }
         if let Some(talk) = talk.filter(|_| word.is_last() && lie.is_none()) {
             self.bury(attempt, talk);
         }

@@ -116,10 +116,20 @@ impl Dialogue {
         self.prepare(world);
         let word = self.words.pop_front()?;
         let before = self.last.replace(word.clone());
-        if before.as_ref().is_some_and(Word::is_change) {
+        self.remember(before, &word);
+        Some(word)
+    }
+
+    /// Keeps a change to be said once more: best the put of what has been deleted since.
+    fn remember(&mut self, before: Option<Word>, word: &Word) {
+        let resurrects = |earlier: &Word, gone: &Word| match (earlier, gone) {
+            (Word::Put(put, ..), Word::Delete(deleted, ..)) => put == deleted,
+            _ => false,
+        };
+        let kept = self.earlier.as_ref().is_some_and(|earlier| resurrects(earlier, word));
+        if !kept && before.as_ref().is_some_and(|before| matches!(before, Word::Put(..))) {
             self.earlier = before;
         }
-        Some(word)
     }
 
     /// The next word, unsaid.

@@ -165,7 +165,7 @@ impl History {
             .retain(|_, change| change.before.is_some() || change.after.is_some());
         for change in tx.changes.values() {
             let share =
-                |object: Option<Object>| object.map_or(0, |object| share(change.key, &object));
+                |object: Option<Object>| object.map_or(0, |object| share(change.key, object.version));
             tx.digest = tx
                 .digest
                 .wrapping_sub(share(change.before))
@@ -204,8 +204,8 @@ impl History {
 /// One object's share of the digest, as the protocol defines it: FNV-1a of the key, 0xff and the
 /// version's text, mixed by splitmix64's finalizer.
 #[must_use]
-pub fn share(key: u32, object: &Object) -> u64 {
-    let text = format!("k{key:05}\u{0}{}", object.version);
+pub fn share(key: u32, version: u64) -> u64 {
+    let text = format!("k{key:05}\u{0}{version}");
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         let byte = if byte == 0 { 0xff } else { byte };
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

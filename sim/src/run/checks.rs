@@ -1,273 +1,19 @@
-//! What is known of a run from outside, and what must hold after each call.
+//! What must hold after each call.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
-use reflet_core::{Command, Condition, Config, Health, Notice, Revision, Timestamp};
+use reflet_core::{Command, Condition, Health, Notice, Timestamp};
 
 use super::Run;
-use super::network::Talk;
+use super::observer::Told;
 use crate::oracles::{
-    Ceiling, Checked, Content, Pace, Readiness, Revisions, Versions, check_memory,
-    check_next_attempt, check_next_step, check_notices, check_refused, same_state,
+    Broken, Ceiling, Checked, Content, Promise, check_memory, check_next_attempt, check_next_step,
+    check_notices, check_refused, same_state,
 };
 use crate::story::{EngineState, Kind};
-use crate::trace::{Lie, Setup};
-use crate::world::{Place, Poison, Shape, State, Word, World};
-
-/// A transaction that the engine was not told of.
-#[derive(Clone, Copy, Debug)]
-struct Loss {
-    at: Place,
-    /// Predecessors and digests together find it before anything after it counts as complete.
-    found_at_once: bool,
-}
-
-/// A full state that was handed over to its end.
-#[derive(Clone, Copy, Debug)]
-struct Ended {
-    at: Option<Place>,
-    clean: bool,
-    content: bool,
-}
-
-/// What is known from outside.
-pub(super) struct Observer {
-    shape: Shape,
-    pub(super) attempts: Pace,
-    pub(super) pages: Pace,
-    pub(super) readiness: Readiness,
-    revisions: Revisions,
-    versions: Versions,
-    ceiling: Ceiling,
-    detectable: bool,
-    /// The source has lied: what it is said to hold means nothing.
-    lied: bool,
-    losses: Vec<Loss>,
-    /// The source was set back, and has no names for its histories: nobody can tell them apart.
-    pub(super) blurred: bool,
-    /// A verify of the content was asked for.
-    pub(super) content_wanted: bool,
-    /// Keys that could not be decoded at some time.
-    pub(super) spoilt: BTreeSet<Arc<str>>,
-    /// What was shown while something was lost, blurred or a lie: local epochs and revisions.
-    suspect: BTreeSet<(u64, u64)>,
-    /// The history of the source that each local epoch stands for.
-    epochs: Vec<(u64, usize)>,
-    ended: Option<Ended>,
-    /// The state that is being handed over was found to be older than the cache.
-    stale: bool,
-    refusal: Option<bool>,
-    /// The last complete revision.
-    complete: u64,
-    /// The engine was synced after the call before.
-    was_synced: bool,
-    /// What the cache showed last: local epoch, revision, whether complete, objects.
-    shown: (u64, u64, bool, usize),
-    /// How many subscribers have left of whom something may still be kept.
-    pub(super) left: usize,
-    /// A large world's state when it was last compared.
-    compared: Option<State>,
-}
-
-/// What the notices of one call said.
-#[derive(Default)]
-struct Told {
-    refused: bool,
-    bad: bool,
-    rewound: bool,
-    lost: bool,
-    list: bool,
-    count: usize,
-}
-
-impl Observer {
-    pub(super) fn new(config: &Config, setup: &Setup) -> Self {
-        let (timing, shape) = (&config.timing, setup.shape);
-        Self {
-            shape,
-            attempts: Pace::new("attempts", timing.burst, timing.min_interval),
-            pages: Pace::new("pages", timing.page_burst, timing.page_interval),
-            readiness: Readiness::default(),
-            revisions: Revisions::default(),
-            versions: Versions::default(),
-            ceiling: Ceiling::default(),
-            detectable: shape.predecessors
-                || shape.digests
-                || shape.is_whole()
-                || timing.verify_period.is_some(),
-            lied: false,
-            losses: Vec::new(),
-            blurred: false,
-            content_wanted: false,
-            spoilt: BTreeSet::new(),
-            suspect: BTreeSet::new(),
-            epochs: Vec::new(),
-            ended: None,
-            stale: false,
-            refusal: None,
-            complete: 0,
-            was_synced: false,
-            shown: (0, 0, false, 0),
-            left: 0,
-            compared: None,
-        }
-    }
-
-    pub(super) fn has_lied(&self) -> bool {
-        self.lied
-    }
-
-    pub(super) fn has_losses(&self) -> bool {
-        !self.losses.is_empty()
-    }
-
-    /// A word is about to be handed over.
-    pub(super) fn hears(&mut self, word: &Word, lie: Option<Lie>, world: &World) {
-        self.lied |= lie.is_some();
-        if word.completes() {
-            self.readiness.served();
-        }
-        if let Word::Item(key, object) | Word::Initial(key, object) | Word::Put(key, object, ..) =
-            word
-            && object.poison != Poison::None
-            && let Some(name) = world.names.get(*key as usize)
-        {
-            self.spoilt.insert(Arc::clone(name));
-        }
-    }
-
-    /// A word was handed over.
-    pub(super) fn spoke(&mut self, word: &Word, talk: Option<&Talk>) {
-        if let Some(talk) = talk.filter(|_| word.completes()) {
-            self.ended = Some(Ended {
-                at: talk.dialogue.pinned(),
-                clean: talk.clean,
-                content: talk.content,
-            });
-        }
-    }
-
-    pub(super) fn expect_refusal(&mut self, changed: bool) {
-        self.refusal = Some(changed);
-    }
-
-    /// A transaction was lost on its way.
-    pub(super) fn lost(&mut self, epoch: usize, revision: u64, in_part: bool) {
-        self.losses.push(Loss {
-            at: Place {
-                epoch,
-                head: revision,
-            },
-            found_at_once: self.shape.predecessors && self.shape.digests && !in_part,
-        });
-    }
-
-    /// A new list starts.
-    pub(super) fn lists(&mut self) {
-        self.stale = false;
-    }
-
-    /// A new watch starts after a revision: what was lost later comes once more.
-    pub(super) fn resumes(&mut self, revision: u64) {
-        self.losses.retain(|loss| loss.at.head <= revision);
-        if self.ceiling.check(revision).is_ok() {
-            self.ceiling.made_up();
-        }
-    }
-
-    /// The source was set back.
-    pub(super) fn restored(&mut self, engaged: bool) {
-        self.blurred |= engaged && !self.shape.epochs;
-    }
-
-    /// A revision in the world's numbers.
-    pub(super) fn number(&self, revision: &Revision) -> Option<u64> {
-        let text = revision.to_string();
-        let digits = if self.shape.opaque {
-            text.strip_prefix('r')?
-        } else {
-            &text
-        };
-        digits.parse().ok()
-    }
-
-    /// Whether what is in the cache may be no state that ever was, with good reason.
-    fn is_suspended(&self) -> bool {
-        // A digest is not comparable while something is rejected.
-        let comparable = self.spoilt.is_empty();
-        let hidden = |loss: &Loss| !loss.found_at_once || !comparable;
-        self.lied || self.blurred || self.losses.iter().any(hidden)
-    }
-
-    pub(super) fn is_suspect(&self, local: u64, revision: u64) -> bool {
-        self.lied || self.suspect.contains(&(local, revision))
-    }
-
-    /// The histories that a local epoch can stand for.
-    pub(super) fn candidates(&self, world: &World, local: u64) -> Vec<usize> {
-        if !self.shape.epochs {
-            return (0..=world.epoch()).rev().collect();
-        }
-        let known = self.epochs.iter().find(|(epoch, _)| *epoch == local);
-        known.map(|(_, epoch)| *epoch).into_iter().collect()
-    }
-
-    fn takes(&mut self, notice: &Notice<Arc<str>>, told: &mut Told) -> Checked {
-        told.count += 1;
-        match notice {
-            Notice::Lost(_) => told.lost = true,
-            Notice::Synced { .. } => {
-                told.list = true;
-                self.readiness.announce()?;
-            }
-            Notice::StaleList { .. } => self.stale = true,
-            Notice::EpochRefused { .. } | Notice::Frozen { .. } => told.refused = true,
-            Notice::BadInput { .. } => {
-                told.refused = true;
-                told.bad = true;
-            }
-            Notice::Rewound { .. } => told.rewound = true,
-            Notice::Gap { have, .. } => {
-                let have = self.number(have).unwrap_or(0);
-                self.ceiling.detected(have.max(self.complete));
-            }
-            Notice::DigestMismatch { .. } => self.ceiling.detected(self.complete),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    /// What a full state that was taken makes up for.
-    fn settle(&mut self, told: &Told, all_clean: bool, synced_before: bool) {
-        if told.rewound {
-            self.ceiling.made_up();
-        }
-        let Some(ended) = self.ended.take() else {
-            return;
-        };
-        if (told.refused || self.stale) && !told.rewound && !told.lost {
-            return;
-        }
-        self.ceiling.made_up();
-        if ended.content {
-            self.content_wanted = false;
-        }
-        if told.lost {
-            return;
-        }
-        if let Some(at) = ended.at {
-            self.losses.retain(|loss| {
-                loss.at.epoch > at.epoch || (loss.at.epoch == at.epoch && loss.at.head > at.head)
-            });
-        }
-        let fresh = ended.content || told.rewound || !synced_before;
-        if ended.clean && all_clean && fresh {
-            self.blurred = false;
-        }
-    }
-}
+use crate::world::{State, share};
 
 impl Run<'_> {
     /// What a driver does after each call, and what must hold then. `changed` says whether the
@@ -280,16 +26,17 @@ impl Run<'_> {
             // A collection that stays frozen does not say so again.
             told.refused |= matches!(self.engine.health().reason, Some(Condition::Frozen(_)));
             let all_clean = self.living.values().all(|talk| talk.clean);
-            self.observer.settle(&told, all_clean, synced_before);
+            self.observer.settle(&told, all_clean, synced_before, self.told)?;
+            self.check_told(&told)?;
+            if let Some((ours, theirs)) = self.observer.digests.take() {
+                let found = told.mismatch || told.bad || told.lost;
+                Ceiling::check_digest(ours, theirs, found)?;
+            }
             if let Some(changed) = self.observer.refusal.take() {
                 check_refused(changed, told.bad || told.lost, "a hostile input")?;
             }
         } else {
-            // Nobody hears whether it was taken.
-            let ended = self.observer.ended.take();
-            self.observer.content_wanted &= !ended.is_some_and(|ended| ended.content);
-            self.observer.ceiling.made_up();
-            self.observer.refusal = None;
+            self.observer.neglected();
         }
         let health = self.engine.health();
         let deadline = self.engine.poll_timeout();
@@ -308,6 +55,9 @@ impl Run<'_> {
             .number(deadline.map_or(0, |deadline| deadline.at.as_nanos()));
         self.hash.number(self.engine.cache().len() as u64);
         self.tell_state(&health);
+        if changed && !self.is_large() {
+            self.observer.known = self.cached();
+        }
         self.observer.was_synced = self.engine.is_synced();
         if self.observer.was_synced {
             self.check_cache(&health, changed)?;
@@ -315,7 +65,28 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn take_notices(&mut self) -> Result<Told, crate::oracles::Broken> {
+    /// What was rejected has no effect, and nothing is inferred from what was not fully read.
+    fn check_told(&self, told: &Told) -> Checked {
+        if told.lost || self.unseen_since.is_some() {
+            return Ok(());
+        }
+        let degraded = self.engine.health().degraded;
+        Promise::OneRealState.require(!degraded || told.inferred == 0, || {
+            format!("{} deletes were inferred from a list with an unreadable key", told.inferred)
+        })?;
+        if self.is_large() {
+            return Ok(());
+        }
+        for key in &told.rejected {
+            let (before, now) = (self.observer.known.get(key), self.engine.cache().get(key));
+            Promise::Harmless.require(before == now, || {
+                format!("{key} was rejected, and changed from {before:?} to {now:?}")
+            })?;
+        }
+        Ok(())
+    }
+
+    fn take_notices(&mut self) -> Result<Told, Broken> {
         let mut told = Told::default();
         while let Some(notice) = self.engine.poll_notice() {
             self.hash.words(format_args!("{notice:?}"));
@@ -351,6 +122,11 @@ impl Run<'_> {
         if self.observer.is_suspended() {
             self.observer.suspect.insert((local, number));
         }
+        let delimited = self.trace.setup.shape.batch_ends && !self.trace.setup.shape.fuzzy;
+        let torn = delimited && !health.complete && !health.degraded;
+        Promise::OneRealState.require(!torn || self.observer.lied, || {
+            format!("part of a transaction is visible at r{number}")
+        })?;
         if health.complete {
             if ordered && !self.observer.lied {
                 self.observer.ceiling.check(number)?;
@@ -388,7 +164,7 @@ impl Run<'_> {
                 self.observer.epochs.push((local, number));
                 Ok(())
             }
-            Some((_, known)) => crate::oracles::Promise::NoTimeTravel
+            Some((_, known)) => Promise::NoTimeTravel
                 .require(*known == number, || {
                     format!("local epoch {local} stands for e{known} and for e{number}")
                 }),
@@ -473,13 +249,30 @@ impl Run<'_> {
             format!("what changed up to r{revision} in e{epoch}")
         })?;
         let same = !apart.is_empty() || self.engine.cache().len() == truth.len();
-        crate::oracles::Promise::OneRealState.require(same, || {
+        Promise::OneRealState.require(same, || {
             format!(
                 "{} objects at r{revision}, not {}",
                 self.engine.cache().len(),
                 truth.len()
             )
         })
+    }
+
+    /// A digest came: what counts as complete at its revision has that digest, or a notice says
+    /// that it has not.
+    pub(super) fn compare_digest(&mut self, at: u64, theirs: u64) {
+        let health = self.engine.health();
+        let number = health.revision.as_ref().and_then(|revision| self.observer.number(revision));
+        let comparable = health.complete && number == Some(at) && health.quarantined_count == 0;
+        if !comparable || self.is_large() || self.observer.has_lied() {
+            return;
+        }
+        let ours = self.engine.cache().iter().fold(0_u64, |sum, entry| {
+            let (key, version) = (self.world.key(entry.key), entry.version.to_string().parse());
+            let share = key.zip(version.ok()).map(|(key, version)| share(key, version));
+            sum.wrapping_add(share.unwrap_or(0))
+        });
+        self.observer.digests = Some((ours, theirs));
     }
 
     fn check_versions(&mut self, local: u64) -> Checked {
