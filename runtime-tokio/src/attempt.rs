@@ -10,6 +10,7 @@ use futures_util::FutureExt as _;
 use reflet_core::{Attempt, Failure, FailureClass, Input, Timestamp};
 
 use crate::panic;
+use crate::probe::reach;
 use crate::shared::{Inner, Shared};
 use crate::source::{Engine, Envelope, ListRequest, Port, Sink, Source, WatchRequest};
 
@@ -78,6 +79,7 @@ impl Running {
 
     /// Ends the request. A destructor that panics is the source's affair alone.
     pub(crate) fn cancel(self) {
+        reach!("request cancelled");
         if let Err(words) = panic::catch(|| drop(self.request)) {
             tracing::error!(%words, "a source panicked while its request was cancelled");
         }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::attempt::Running;
 use crate::notice::Notice;
+use crate::probe::reach;
 use crate::shared::{Inner, Shared, Status};
 use crate::source::{ListRequest, Source, WatchRequest};
 
@@ -195,7 +196,9 @@ impl<S: Source> Drop for Driver<S> {
             tracing::error!(informer = &*self.shared.name, "the driver panicked");
         } else {
             let now = self.shared.now();
-            self.shared.lock().engine.stop(now);
+            let mut inner = self.shared.lock();
+            reach!("driver dropped with its runtime", !inner.stopping);
+            inner.engine.stop(now);
         }
         self.shared.stop();
         self.shared
@@ -257,6 +260,7 @@ impl Alarm {
             // The engine was just given its chance: if it still names a time that has passed, it
             // is asked again soon, but not in a busy loop.
             let soonest = shared.now().saturating_add(Duration::from_millis(1));
+            reach!("deadline brought forward", self.armed.is_some());
             let at = at.max(soonest);
             self.sleep.as_mut().reset(shared.instant(at));
             self.armed = Some(at);

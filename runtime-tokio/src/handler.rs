@@ -9,6 +9,7 @@ use tokio::sync::{Notify, watch};
 use crate::error::NotSynced;
 use crate::notice::Notice;
 use crate::panic;
+use crate::probe::reach;
 use crate::shared::Shared;
 use crate::subscribe::{Batch, Deltas};
 
@@ -145,6 +146,10 @@ where
             let Some(batch) = batch else { return };
             let initial = batch.mark.initial;
             self.hand_over(batch).await;
+            reach!(
+                "handler slower than the source",
+                self.shared.lock().engine.has_delta(self.deltas.id())
+            );
             if initial {
                 synced.send_if_modified(|synced| !std::mem::replace(synced, true));
             }
@@ -156,6 +161,7 @@ where
             // Before the first call too: whom this task has just woken may wait on this very
             // thread, and must not have to wait for a slow call.
             if count % CALLS_PER_TURN == 0 {
+                reach!("handler gives way in mid-batch", count > 0);
                 tokio::task::yield_now().await;
             }
             self.call(|handler| match delta {
@@ -181,6 +187,7 @@ where
     fn call(&mut self, call: impl FnOnce(&mut H)) {
         let handler = &mut self.handler;
         if let Err(message) = panic::catch(|| call(handler)) {
+            reach!("panicking handler isolated");
             self.failures.fetch_add(1, Ordering::Relaxed);
             self.shared.publish(Notice::HandlerPanicked {
                 subscriber: self.deltas.id(),

@@ -72,6 +72,7 @@ pub mod http;
 mod informer;
 mod notice;
 mod panic;
+mod probe;
 pub mod scripted;
 #[cfg(feature = "serve")]
 pub mod serve;

@@ -11,6 +11,7 @@ use reflet_core::cache::{Delta, Filter, Mark, Polled, SubscriberId};
 
 use crate::notice::Notice;
 use crate::panic;
+use crate::probe::reach;
 use crate::shared::Shared;
 
 /// How often the engine is asked before it is unlocked and other tasks get their turn.
@@ -114,6 +115,7 @@ impl<V: Clone> Deltas<V> {
         }
         let pass = self.pass(cx);
         if let Some(message) = self.filter_panic.take() {
+            reach!("panicking filter isolated");
             self.shared.publish(Notice::FilterPanicked {
                 subscriber: self.id,
                 message,
@@ -127,6 +129,7 @@ impl<V: Clone> Deltas<V> {
             })),
             Pass::Idle => Poll::Pending,
             Pass::Yield => {
+                reach!("batch read in several turns");
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
@@ -146,6 +149,7 @@ impl<V: Clone> Deltas<V> {
                 match inner.engine.poll_delta(self.id) {
                     Polled::Delta(Delta::Mark(mark)) => return Pass::Mark(mark),
                     Polled::Delta(Delta::Reset) => {
+                        reach!("subscriber reset in mid-batch", !self.partial.is_empty());
                         void.append(&mut self.partial);
                         self.partial.push(Delta::Reset);
                     }
@@ -190,6 +194,7 @@ impl<V: Clone> Unpin for Deltas<V> {}
 
 impl<V: Clone> Drop for Deltas<V> {
     fn drop(&mut self) {
+        reach!("subscriber dropped in mid-batch", !self.partial.is_empty());
         self.unsubscribe();
     }
 }

@@ -35,7 +35,9 @@ pub fn hunt(canary: Canary, seeds: u64) -> Found {
         } else {
             run(&trace)
         };
-        outcome.violation.map(|violation| (violation.promise, seed + 1))
+        outcome
+            .violation
+            .map(|violation| (violation.promise, seed + 1))
     });
     plant(None);
     Found { canary, by }

@@ -3,6 +3,7 @@
 
 use fastrand::Rng;
 
+use crate::motifs::weave;
 use crate::trace::{Ending, Fault, Interest, Lie, Nuisance, Setup, Span, Step, Trace, Tuning};
 use crate::world::{Feed, Poison, Shape};
 
@@ -43,14 +44,17 @@ impl Trace {
         let mut rng = Rng::with_seed(seed);
         // A first draw spreads neighbouring seeds.
         let large = rng.u32(..100) == 99;
-        let setup = setup(&mut rng, large);
+        let mut setup = setup(&mut rng, large);
         let count = if large {
             rng.usize(80..160)
         } else {
             rng.usize(250..500)
         };
         let swarm = Swarm::new(&mut rng, &setup);
-        let steps = (0..count).map(|_| swarm.step(&mut rng, &setup)).collect();
+        let mut steps = (0..count).map(|_| swarm.step(&mut rng, &setup)).collect();
+        if !large && chance(&mut rng, 20) {
+            weave(&mut rng, &mut setup, &mut steps);
+        }
         Self { setup, steps }
     }
 }

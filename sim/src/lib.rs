@@ -15,6 +15,7 @@ pub mod exhaust;
 pub mod generate;
 pub mod html;
 pub mod marks;
+mod motifs;
 #[cfg(feature = "driver")]
 pub mod net;
 pub mod oracles;

@@ -4,6 +4,7 @@
 //! `MADSIM_TEST_SEED` plays one seed, `MADSIM_TEST_NUM` so many from it on, `MADSIM_TEST_JOBS` so
 //! many at a time.
 #![cfg(feature = "driver")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::env;
 use std::ops::Range;

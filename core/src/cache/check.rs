@@ -118,10 +118,14 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
                 };
                 assert!(node.cost >= OLD_COST + carried.unwrap_or(0));
                 let owner = log.pins.get(node.owner).map(|_| node.owner);
-                assert!(
-                    owner.is_none() || owner == log.pins.oldest_covering(node.seq, node.until),
-                    "the oldest pays"
-                );
+                let pays = |owner: u64| match node.state {
+                    // Whoever needed it pays, until it moves on.
+                    OldState::Deleted { .. } => (node.seq..node.until).contains(&owner),
+                    OldState::Value(_) | OldState::Vacant => {
+                        log.pins.oldest_covering(node.seq, node.until) == Some(owner)
+                    }
+                };
+                assert!(owner.is_none_or(pays), "the oldest pays");
                 olds += 1;
                 retained += u128::from(node.cost);
             }

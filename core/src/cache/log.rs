@@ -129,7 +129,11 @@ impl<K: Key, V: Clone> Log<K, V> {
         let entry = &mut self.nodes.entries[id];
         let state = core::mem::take(&mut entry.state);
         let (seq, born, reborn_inferred) = (entry.seq, entry.born, entry.reborn_inferred);
-        let Some(owner) = self.pins.oldest_covering(seq, until) else {
+        let owner = match state {
+            State::Dead(_) => self.pins.oldest_pass_covering(seq, until),
+            State::Live(_) | State::Vacant => self.pins.oldest_covering(seq, until),
+        };
+        let Some(owner) = owner else {
             return;
         };
         let in_list = self.pins.pass_reaches(seq) && !canary!(LoseOvertaken);
@@ -260,8 +264,8 @@ impl<K: Key, V: Clone> Log<K, V> {
         let olds = &self.nodes.olds;
         let orphan = self.pins.pop_orphan(|id| olds[id].next_owned)?;
         self.count_step();
-        let OldNode { seq, until, .. } = self.nodes.olds[orphan];
-        match self.pins.oldest_covering(seq, until) {
+        let old = &self.nodes.olds[orphan];
+        match self.payer(&old.state, old.seq, old.until) {
             Some(owner) => {
                 reach!("superseded version handed to the next older subscriber");
                 reach!(
@@ -272,6 +276,14 @@ impl<K: Key, V: Clone> Log<K, V> {
                 None
             }
             None => self.free(orphan),
+        }
+    }
+
+    /// The position that pays for a superseded version in force in `[seq, until)`.
+    fn payer(&self, state: &OldState<V>, seq: u64, until: u64) -> Option<u64> {
+        match state {
+            OldState::Deleted { .. } => self.pins.oldest_pass_covering(seq, until),
+            OldState::Value(_) | OldState::Vacant => self.pins.oldest_covering(seq, until),
         }
     }
 

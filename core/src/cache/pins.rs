@@ -101,6 +101,13 @@ impl Pins {
             .filter(|position| *position < until)
     }
 
+    /// The oldest end of a pass under way that covers a tombstone: who is at rest does not need
+    /// it, and does not pay for it (P10).
+    pub(super) fn oldest_pass_covering(&self, seq: u64, until: u64) -> Option<u64> {
+        let mut ends = self.pass_ends.range(seq..until).map(|(end, _)| *end);
+        ends.find(|end| self.pins.contains_key(end))
+    }
+
     pub(super) fn begin_pass(&mut self, end: u64) {
         *self.pass_ends.entry(end).or_default() += 1;
     }

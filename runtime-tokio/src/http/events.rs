@@ -4,6 +4,7 @@ use reflet_core::{Digest, Failure, FailureClass, Revision};
 
 use super::envelope::{Event, Position, Source, Text, revision};
 use super::failure::{Asked, malformed, refused};
+use crate::probe::reach;
 use crate::source::{Commit, Decoder, Frame, Sink};
 
 /// After so many events in a row that cannot be read the stream is not ours.
@@ -112,7 +113,10 @@ impl<'d, V: Clone + Send + Sync + 'static> Events<'d, V> {
                 let digest = digest.map(|digest| self.digest(digest)).transpose()?;
                 Ok(Frame::Progress(revision, digest))
             }
-            "ERROR" => return Err(failure(event)),
+            "ERROR" => {
+                reach!("stream ended with an error's line");
+                return Err(failure(event));
+            }
             // A word of a later version of the protocol. What hangs on it shows by `previous`.
             _ => {
                 frames.push(Frame::Heartbeat);
@@ -167,6 +171,7 @@ impl<'d, V: Clone + Send + Sync + 'static> Events<'d, V> {
         error: &str,
         frames: &mut Vec<Frame<'_, V>>,
     ) -> Result<(), Failure> {
+        reach!("event that cannot be read");
         let error = format!("event {}: {error}", self.count);
         self.bad += 1;
         if self.bad >= BAD_IN_A_ROW {

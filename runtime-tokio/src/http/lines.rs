@@ -93,6 +93,7 @@ impl Lines {
         Ok(())
     }
 
+    #[cfg(not(feature = "simulated"))]
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         self.tail.capacity()

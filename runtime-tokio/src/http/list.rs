@@ -7,6 +7,7 @@ use super::envelope::{Elements, Item, Page, Source, Text, in_words, revision};
 use super::failure::{Asked, malformed};
 use super::path::Path;
 use super::request::Client;
+use crate::probe::reach;
 use crate::source::{Decoder, Frame, ListRequest, Sink};
 
 /// How many items are turned into frames at a time: what is made of a page takes far less memory
@@ -26,7 +27,12 @@ pub(super) async fn page<V: Clone + Send + Sync + 'static>(
         .with("limit", request.limit)
         .with_some("continue", request.page.as_deref())
         .with_some("at_least", request.at_least.as_ref());
-    let answer = client.get(path.as_str(), "application/json").await?;
+    let asked = client.get(path.as_str(), "application/json").await;
+    reach!(
+        "server lost between two pages",
+        asked.is_err() && request.page.is_some()
+    );
+    let answer = asked?;
     if answer.status() != StatusCode::OK {
         return Err(answer.refusal(Asked::List).await);
     }
@@ -44,8 +50,10 @@ async fn hand_over<V: Clone + Send + Sync + 'static>(
     sink: &mut Sink<V>,
 ) -> Result<(), Failure> {
     let source = Source::new(body);
-    let page: Page<'_> = serde_json::from_str(source.text())
-        .map_err(|error| malformed(&format!("the page: {}", in_words(&error))))?;
+    let page: Page<'_> = serde_json::from_str(source.text()).map_err(|error| {
+        reach!("page that is no JSON");
+        malformed(&format!("the page: {}", in_words(&error)))
+    })?;
     let mut items = Elements::of(page.items)
         .ok_or_else(|| malformed("the page: items is not an array"))?
         .enumerate();

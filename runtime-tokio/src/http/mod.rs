@@ -33,6 +33,8 @@ mod request;
 mod tls;
 mod watch;
 
+// They need real sockets and real time.
+#[cfg(not(feature = "simulated"))]
 #[cfg(test)]
 mod tests;
 

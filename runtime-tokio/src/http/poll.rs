@@ -12,6 +12,7 @@ use super::failure::{Asked, malformed};
 use super::list::{same_epoch, stamped};
 use super::path::Path;
 use super::request::{Answer, Client};
+use crate::probe::reach;
 use crate::source::{Decoder, Frame, Sink};
 
 /// How many events are turned into frames at a time.
@@ -75,7 +76,10 @@ pub(super) async fn follow<V: Clone + Send + Sync + 'static>(
         let nothing = match answer.status() {
             StatusCode::OK => false,
             StatusCode::NOT_MODIFIED => true,
-            _ => return Err(answer.refusal(Asked::Watch).await),
+            status => {
+                reach!("poll refused as gone", status == StatusCode::GONE);
+                return Err(answer.refusal(Asked::Watch).await);
+            }
         };
         let epoch = answer.epoch()?;
         if opened {
@@ -111,6 +115,7 @@ async fn quiet<V: Clone + Send + Sync + 'static>(
     place: &mut Place,
     sink: &mut Sink<V>,
 ) -> Result<(), Failure> {
+    reach!("poll answered with nothing");
     let revision = answer.revision()?;
     answer.collect(0, || {}).await?;
     sink.feed(vec![match revision {

@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout};
 use super::connect::{BoxStream, Dial, Target};
 use super::failure::{self, Asked, malformed, retryable, transport, with_sources};
 use super::tls::Tls;
+use crate::probe::reach;
 
 const REVISION: HeaderName = HeaderName::from_static("x-reflet-revision");
 const EPOCH: HeaderName = HeaderName::from_static("x-reflet-epoch");
@@ -58,9 +59,15 @@ impl Client {
     ) -> Result<Answer<'_>, Failure> {
         if let Some(mut kept) = self.take_kept() {
             match kept.send(self.request(path, accept)?).await {
-                Ok(response) => return Ok(self.answer(response, kept)),
-                Err(error) if error.is_canceled() => {}
-                Err(error) => return Err(transport("no answer", &error)),
+                Ok(response) => {
+                    reach!("kept connection used again");
+                    return Ok(self.answer(response, kept));
+                }
+                Err(error) if error.is_canceled() => reach!("kept connection found closed"),
+                Err(error) => {
+                    reach!("kept connection broke under a request");
+                    return Err(transport("no answer", &error));
+                }
             }
         }
         let mut connection = self.connect().await?;
@@ -100,10 +107,12 @@ impl Client {
         let stream = match opened {
             Ok(Ok(stream)) => stream,
             Ok(Err((what, error))) => {
+                reach!("connection refused");
                 let words = with_sources(&error);
                 return Err(retryable(&format!("{what} {host}:{port}: {words}")));
             }
             Err(_) => {
+                reach!("connecting timed out");
                 let wait = self.connect_timeout;
                 return Err(retryable(&format!(
                     "connecting to {host}:{port}: nothing within {wait:?}"
@@ -139,7 +148,10 @@ impl Client {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        kept.and_then(|(connection, since)| (since.elapsed() < IDLE_LIMIT).then_some(connection))
+        let (connection, since) = kept?;
+        let fresh = since.elapsed() < IDLE_LIMIT;
+        reach!("kept connection too old", !fresh);
+        fresh.then_some(connection)
     }
 
     fn keep(&self, connection: Connection) {
@@ -274,6 +286,7 @@ impl Answer<'_> {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Ok(frame))) => Poll::Ready(frame.into_data().unwrap_or_default()),
             Poll::Ready(Some(Err(error))) => {
+                reach!("answer broke off");
                 self.end = Some(Err(transport("the answer broke off", &error)));
                 Poll::Ready(Bytes::new())
             }
@@ -328,6 +341,7 @@ impl Answer<'_> {
         })
         .await;
         let failure = failure::refusal(asked, self.status, &self.headers, &words);
+        reach!("told when to come back", failure.retry_after.is_some());
         if matches!(self.end, Some(Ok(()))) {
             self.finish().await;
         }

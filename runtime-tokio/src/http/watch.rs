@@ -10,6 +10,7 @@ use super::failure::{Asked, malformed, retryable};
 use super::lines::{Lines, Piece, split};
 use super::path::Path;
 use super::request::Client;
+use crate::probe::reach;
 use crate::source::{Decoder, Frame, Sink};
 
 /// A line that has grown by so many bytes is a sign of life: a long one on a slow network is no
@@ -32,6 +33,7 @@ pub(super) async fn follow<V: Clone + Send + Sync + 'static>(
         .with_some("epoch", epoch);
     let mut answer = client.get(path.as_str(), "application/x-ndjson").await?;
     if answer.status() != StatusCode::OK {
+        reach!("watch refused as gone", answer.status() == StatusCode::GONE);
         return Err(answer.refusal(Asked::Watch).await);
     }
     answer.check_content()?;
@@ -57,12 +59,15 @@ pub(super) async fn follow<V: Clone + Send + Sync + 'static>(
     }
     match lines.unfinished() {
         0 => {
+            reach!("stream ended cleanly");
             answer.finish().await;
             Ok(())
         }
-        bytes => Err(retryable(&format!(
-            "the stream was closed in mid-line, after {bytes} bytes of it"
-        ))),
+        bytes => {
+            reach!("stream ended in mid-line");
+            let words = format!("the stream was closed in mid-line, after {bytes} bytes of it");
+            Err(retryable(&words))
+        }
     }
 }
 
@@ -111,6 +116,7 @@ async fn feed<V: Clone + Send + Sync + 'static>(
 /// A stream that broke off, perhaps in mid-line: the engine discards what is incomplete.
 fn cut(lines: &Lines, mut failure: Failure) -> Failure {
     if lines.unfinished() > 0 {
+        reach!("stream cut in mid-line");
         failure.message = format!("{}, in mid-line", failure.message).into();
     }
     failure

@@ -21,6 +21,7 @@ use super::query::{PageToken, Read, Resume};
 use super::reply::{Failure, JSON, JSON_LINES, Refused, response, with_etag};
 use super::state::{Head, Portion};
 use super::watch::Watcher;
+use crate::probe::reach;
 
 /// Collects what a server publishes, and makes a router of it.
 ///
@@ -150,17 +151,20 @@ fn list(
     let now = state.head();
     let (revision, after) = match &from {
         Some(token) if *token.epoch != *now.epoch => {
+            reach!("page token of another epoch");
             return Err(Failure::gone("the token is of another epoch: list again").at(now));
         }
         Some(token) => (token.revision, Some(&*token.after)),
         None => (now.revision, None),
     };
     if at_least.is_some_and(|wanted| revision < wanted) {
+        reach!("list asked of a server that is behind");
         return Err(Failure::behind(format!("only {revision} is there yet")).at(now));
     }
     let page = page_at(&state.objects, &state.history, revision, after, limits);
     drop(state);
     let Ok(page) = page else {
+        reach!("page of a forgotten revision");
         let message = format!("the state at {revision} is no longer kept: list again");
         return Err(Failure::gone(message).at(now));
     };

@@ -19,6 +19,7 @@ use super::json;
 use super::query::Resume;
 use super::reply::{Failure, Refused};
 use super::state::{Ahead, Head, Portion, Position, State};
+use crate::probe::reach;
 
 /// No timer is armed for longer, so that any duration may be configured.
 const LONGEST_SLEEP: Duration = Duration::from_secs(24 * 60 * 60);
@@ -51,6 +52,7 @@ impl Watcher {
         };
         drop(state);
         let Ok(place) = Arc::clone(&shared.watchers).try_acquire_owned() else {
+            reach!("one watcher too many");
             return Err(too_many_watchers().at(head));
         };
         Ok((
@@ -106,8 +108,17 @@ impl Watcher {
             match ahead {
                 Ahead::News(news) => return Ok((news, head)),
                 Ahead::Forgotten => return Err(forgotten(&self.position).at(head)),
-                Ahead::Restored => return Err(restored().at(head)),
-                Ahead::Closed => return Ok((Vec::new(), head)),
+                Ahead::Restored => {
+                    reach!("poll ended by a restore");
+                    return Err(restored().at(head));
+                }
+                Ahead::Closed => {
+                    reach!("poll ended by a server that closes");
+                    // The head may be ahead of the poll, and would have its client skip what it
+                    // has not been told.
+                    let revision = self.position.revision;
+                    return Ok((Vec::new(), Head { revision, ..head }));
+                }
                 Ahead::Nothing { .. } if left.is_zero() => return Ok((Vec::new(), head)),
                 Ahead::Nothing { .. } => {}
             }
@@ -152,9 +163,18 @@ impl Lines {
             let digest = match ahead {
                 Ahead::News(news) => return Some(self.advance(&news)),
                 Ahead::Nothing { digest } => digest,
-                Ahead::Closed => return None,
-                Ahead::Forgotten => return Some(self.end(&forgotten(&self.watcher.position))),
-                Ahead::Restored => return Some(self.end(&restored())),
+                Ahead::Closed => {
+                    reach!("stream ended by a server that closes");
+                    return None;
+                }
+                Ahead::Forgotten => {
+                    reach!("stream slower than the history");
+                    return Some(self.end(&forgotten(&self.watcher.position)));
+                }
+                Ahead::Restored => {
+                    reach!("stream ended by a restore");
+                    return Some(self.end(&restored()));
+                }
             };
             if let Some(line) = self.quiet_line(digest) {
                 return Some(line);
@@ -249,6 +269,7 @@ fn check(state: &State, resume: &Resume) -> Result<u64, Failure> {
         return Err(Failure::gone("the epoch is another one now: list again"));
     }
     if resume.from > state.revision {
+        reach!("watch ahead of its server");
         let Resume { from, .. } = resume;
         return Err(Failure::behind(format!(
             "{from} is not there yet, only {}",

@@ -113,6 +113,16 @@ async fn a_waiting_poll_hears_of_close_and_restore_and_loses_nothing_to_a_compac
 
     let rig = Rig::new();
     rig.put("a", 1);
+    let (closed, ()) = tokio::join!(rig.get(path), async {
+        rig.put("a", 2);
+        rig.things.close();
+    });
+    assert_eq!(closed.status, 304);
+    let told = closed.header("x-reflet-revision");
+    assert_eq!(told, "1", "what happened meanwhile is not skipped");
+
+    let rig = Rig::new();
+    rig.put("a", 1);
     rig.things.compact(1);
     rig.get("/v1/things?watch=poll&from=0")
         .await

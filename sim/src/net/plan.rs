@@ -268,7 +268,12 @@ fn config(rng: &mut Rng, pages: &[u32]) -> Config {
             max_retry_after: millis(rng, 500..10_000),
             stable_after: millis(rng, 100..5_000),
             poll_interval: Duration::from_secs(1),
-            verify_period: (rng.u8(0..3) == 0).then(|| millis(rng, 3_000..30_000)),
+            verify_period: match rng.u8(0..6) {
+                0..=2 => None,
+                3..=4 => Some(millis(rng, 3_000..15_000)),
+                // Longer than idle connections are kept.
+                _ => Some(millis(rng, 20_500..25_000)),
+            },
             verify_min_interval: millis(rng, 500..5_000),
         },
         limits: Limits {

@@ -83,10 +83,15 @@ impl Rewinds {
     ///
     /// If there was less evidence.
     pub fn check(&self, now: Timestamp, (lists, span): (u32, Duration)) -> Checked {
-        let over = self.since.map_or(Duration::ZERO, |since| now.saturating_since(since));
+        let over = self
+            .since
+            .map_or(Duration::ZERO, |since| now.saturating_since(since));
         let enough = self.missed || (self.lists >= lists && over > span);
         Promise::NoTimeTravel.require(enough, || {
-            format!("a rewind was accepted after {} lists over {over:?}", self.lists)
+            format!(
+                "a rewind was accepted after {} lists over {over:?}",
+                self.lists
+            )
         })
     }
 }

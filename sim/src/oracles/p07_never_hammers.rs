@@ -83,7 +83,11 @@ impl Waits {
     /// The first wait is at most `least`; the later ones grow.
     #[must_use]
     pub fn new(least: Duration) -> Self {
-        Self { least, row: 0, short: 0 }
+        Self {
+            least,
+            row: 0,
+            short: 0,
+        }
     }
 
     /// One more wait.
@@ -93,9 +97,16 @@ impl Waits {
     /// If they do not grow.
     pub fn check(&mut self, wait: Duration) -> Checked {
         self.row += 1;
-        self.short = if wait <= self.least { self.short + 1 } else { 0 };
+        self.short = if wait <= self.least {
+            self.short + 1
+        } else {
+            0
+        };
         Promise::NeverHammers.require(self.short < Self::SHORT, || {
-            format!("after {} failures in a row the last {} waits were short", self.row, self.short)
+            format!(
+                "after {} failures in a row the last {} waits were short",
+                self.row, self.short
+            )
         })
     }
 }

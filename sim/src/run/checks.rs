@@ -26,7 +26,8 @@ impl Run<'_> {
             // A collection that stays frozen does not say so again.
             told.refused |= matches!(self.engine.health().reason, Some(Condition::Frozen(_)));
             let all_clean = self.living.values().all(|talk| talk.clean);
-            self.observer.settle(&told, all_clean, synced_before, self.told)?;
+            self.observer
+                .settle(&told, all_clean, synced_before, self.told)?;
             self.check_told(&told)?;
             if let Some((ours, theirs)) = self.observer.digests.take() {
                 let found = told.mismatch || told.bad || told.lost;
@@ -72,7 +73,10 @@ impl Run<'_> {
         }
         let degraded = self.engine.health().degraded;
         Promise::OneRealState.require(!degraded || told.inferred == 0, || {
-            format!("{} deletes were inferred from a list with an unreadable key", told.inferred)
+            format!(
+                "{} deletes were inferred from a list with an unreadable key",
+                told.inferred
+            )
         })?;
         if self.is_large() {
             return Ok(());
@@ -164,10 +168,9 @@ impl Run<'_> {
                 self.observer.epochs.push((local, number));
                 Ok(())
             }
-            Some((_, known)) => Promise::NoTimeTravel
-                .require(*known == number, || {
-                    format!("local epoch {local} stands for e{known} and for e{number}")
-                }),
+            Some((_, known)) => Promise::NoTimeTravel.require(*known == number, || {
+                format!("local epoch {local} stands for e{known} and for e{number}")
+            }),
         }
     }
 
@@ -262,14 +265,19 @@ impl Run<'_> {
     /// that it has not.
     pub(super) fn compare_digest(&mut self, at: u64, theirs: u64) {
         let health = self.engine.health();
-        let number = health.revision.as_ref().and_then(|revision| self.observer.number(revision));
+        let number = health
+            .revision
+            .as_ref()
+            .and_then(|revision| self.observer.number(revision));
         let comparable = health.complete && number == Some(at) && health.quarantined_count == 0;
         if !comparable || self.is_large() || self.observer.has_lied() {
             return;
         }
         let ours = self.engine.cache().iter().fold(0_u64, |sum, entry| {
             let (key, version) = (self.world.key(entry.key), entry.version.to_string().parse());
-            let share = key.zip(version.ok()).map(|(key, version)| share(key, version));
+            let share = key
+                .zip(version.ok())
+                .map(|(key, version)| share(key, version));
             sum.wrapping_add(share.unwrap_or(0))
         });
         self.observer.digests = Some((ours, theirs));

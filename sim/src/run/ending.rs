@@ -160,7 +160,10 @@ impl Run<'_> {
         };
         let truth = self.world.truth();
         let named = if named { &apart } else { &BTreeSet::new() };
-        for key in named.iter().filter(|key| !self.observer.spoilt_on_the_way.contains(*key)) {
+        for key in named
+            .iter()
+            .filter(|key| !self.observer.spoilt_on_the_way.contains(*key))
+        {
             let object = self.world.key(key).and_then(|key| truth.get(&key));
             if object.is_none_or(|object| object.poison == Poison::None) {
                 return Err(format!("{key} is good, and still quarantined"));
@@ -202,12 +205,19 @@ impl Run<'_> {
 
     /// Each watch opens, and fails at once: the waits must grow (P7).
     pub(super) fn flap(&mut self) -> Checked {
-        if !matches!(self.trace.setup.shape.feed, Feed::ListWatch | Feed::InitialStream) {
+        if !matches!(
+            self.trace.setup.shape.feed,
+            Feed::ListWatch | Feed::InitialStream
+        ) {
             return Ok(());
         }
         let mut waits = Waits::new(self.config.timing.backoff_min);
         for _ in 0..40 {
-            let living: Vec<_> = self.living.iter().map(|(attempt, talk)| (*attempt, talk.dialogue.is_list())).collect();
+            let living: Vec<_> = self
+                .living
+                .iter()
+                .map(|(attempt, talk)| (*attempt, talk.dialogue.is_list()))
+                .collect();
             for (attempt, is_list) in living {
                 if is_list {
                     while self.serve(attempt)? {}
@@ -234,6 +244,9 @@ impl Run<'_> {
         let mut lag = Lag::new(bound);
         for turn in 0..750_u32 {
             self.story.at(self.step, self.now.as_nanos());
+            if self.is_excused() {
+                return Ok(());
+            }
             let key = self.next_key(turn);
             self.changes += self.world.write([key], [], Poison::None, 1);
             self.world.sync_all();

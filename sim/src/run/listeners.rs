@@ -137,6 +137,7 @@ impl Run<'_> {
         self.hash.words(format_args!("{which} {delta:?}"));
         if which == 0 {
             self.seen.words(format_args!("{delta:?}"));
+            self.reset |= matches!(delta, Delta::Reset);
         }
         let tells = self.trace.setup.shape.uids;
         let Some(listener) = self.listeners.get_mut(which) else {

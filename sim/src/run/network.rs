@@ -171,9 +171,13 @@ impl Run<'_> {
             _ => None,
         };
         if let Some(lost) = lost {
-            let begun = self.living.get(&attempt).and_then(|talk| talk.dialogue.last.as_ref());
+            let begun = self
+                .living
+                .get(&attempt)
+                .and_then(|talk| talk.dialogue.last.as_ref());
             let begun = matches!(begun, Some(Word::Put(_, _, at, _) | Word::Delete(_, _, at, _)) if *at == lost);
-            self.observer.lost(epoch, lost, begun || fault == Fault::LoseWord);
+            self.observer
+                .lost(epoch, lost, begun || fault == Fault::LoseWord);
         }
         if fault != Fault::None {
             let text = format_args!("{attempt}: {fault:?}");
@@ -198,10 +202,7 @@ impl Run<'_> {
                 Some(word) if !word.is_of_a_list() => self.say(attempt, word, None),
                 _ => Ok(()),
             },
-            Fault::Again => match talk.dialogue.earlier.clone() {
-                Some(word) => self.say(attempt, word, None),
-                None => Ok(()),
-            },
+            Fault::Again => self.say_again(attempt),
             Fault::Hint if talk.dialogue.is_list() => Ok(()),
             Fault::Hint => self.say(attempt, Word::Hint, None),
             Fault::LoseTransaction | Fault::LoseWord | Fault::LoseBatchEnd | Fault::Swap => Ok(()),
@@ -209,6 +210,20 @@ impl Run<'_> {
             Fault::SpoilKey => self.spoil(attempt, Poison::Key),
             Fault::Lie(lie) => self.lie(attempt, lie),
         }
+    }
+
+    /// A change from a while ago is said once more.
+    fn say_again(&mut self, attempt: Attempt) -> Checked {
+        let talk = self.living.get(&attempt);
+        let Some(word) = talk.and_then(|talk| talk.dialogue.earlier.clone()) else {
+            return Ok(());
+        };
+        if self.trace.setup.shape.opaque {
+            // Without an order of revisions, an old one looks like a new one.
+            let here = self.world.place();
+            self.observer.lost(here.epoch, here.head, true);
+        }
+        self.say(attempt, word, None)
     }
 
     /// The transaction that comes next is told, but not that it ends.
@@ -219,8 +234,12 @@ impl Run<'_> {
             };
             if let Some(Word::BatchEnd(_)) = talk.dialogue.peek(&self.world) {
                 let lost = talk.dialogue.lose_word(&self.world);
-                let text = format_args!("{attempt}: lost: {}", lost.map_or(String::new(), |word| word.to_string()));
-                self.story.say(self.lanes.network, Kind::Fault, text, String::new);
+                let text = format_args!(
+                    "{attempt}: lost: {}",
+                    lost.map_or(String::new(), |word| word.to_string())
+                );
+                self.story
+                    .say(self.lanes.network, Kind::Fault, text, String::new);
                 break;
             }
             if !self.serve(attempt)? {
@@ -244,12 +263,10 @@ impl Run<'_> {
                 }
                 Lie::Removal => matches!(word, Word::Initial(..)),
                 Lie::OutOfPlace | Lie::Long => true,
-                Lie::Huge
-                | Lie::NotDecimal
-                | Lie::Zero
-                | Lie::Lower
-                | Lie::BatchEnd
-                | Lie::NoRevision => word.has_revision(),
+                Lie::NoRevision => matches!(word, Word::Page(..) | Word::InitialEnd(_)),
+                Lie::Huge | Lie::NotDecimal | Lie::Zero | Lie::Lower | Lie::BatchEnd => {
+                    word.has_revision()
+                }
             };
             self.say(attempt, word, suits.then_some(lie))?;
             if suits {

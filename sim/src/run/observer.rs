@@ -7,7 +7,7 @@ use std::time::Duration;
 use reflet_core::{Config, Notice, OnRewind, Revision, Timestamp};
 
 use super::network::Talk;
-use crate::oracles::{Ceiling, Checked, Content, Pace, Readiness, Rewinds, Revisions, Versions};
+use crate::oracles::{Ceiling, Checked, Content, Pace, Readiness, Revisions, Rewinds, Versions};
 use crate::trace::{Lie, Setup};
 use crate::world::{Place, Poison, Shape, State, Word, World};
 
@@ -344,4 +344,3 @@ impl Observer {
         self.digests = None;
     }
 }
-

@@ -51,6 +51,7 @@ pub struct Dialogue {
     pub last: Option<Word>,
     /// A change from before that.
     pub earlier: Option<Word>,
+    change: Option<Word>,
     /// The connection is dead, and nobody was told.
     pub muted: bool,
 }
@@ -84,6 +85,7 @@ impl Dialogue {
             words: VecDeque::new(),
             last: None,
             earlier: None,
+            change: None,
             muted: false,
         }
     }
@@ -115,20 +117,25 @@ impl Dialogue {
     pub fn next(&mut self, world: &World) -> Option<Word> {
         self.prepare(world);
         let word = self.words.pop_front()?;
-        let before = self.last.replace(word.clone());
-        self.remember(before, &word);
+        self.remember(&word);
+        self.last = Some(word.clone());
         Some(word)
     }
 
-    /// Keeps a change to be said once more: best the put of what has been deleted since.
-    fn remember(&mut self, before: Option<Word>, word: &Word) {
-        let resurrects = |earlier: &Word, gone: &Word| match (earlier, gone) {
-            (Word::Put(put, ..), Word::Delete(deleted, ..)) => put == deleted,
+    /// Keeps a change to be said once more: best one that has been undone since.
+    fn remember(&mut self, word: &Word) {
+        if !word.is_change() {
+            return;
+        }
+        let undone = |earlier: &Word| match (earlier, word) {
+            (Word::Put(before, ..), Word::Delete(after, ..))
+            | (Word::Delete(before, ..), Word::Put(after, ..)) => before == after,
             _ => false,
         };
-        let kept = self.earlier.as_ref().is_some_and(|earlier| resurrects(earlier, word));
-        if !kept && before.as_ref().is_some_and(|before| matches!(before, Word::Put(..))) {
-            self.earlier = before;
+        let kept = self.earlier.as_ref().is_some_and(undone);
+        let before = self.change.replace(word.clone());
+        if !kept {
+            self.earlier = before.or(self.earlier.take());
         }
     }
 

@@ -164,8 +164,9 @@ impl History {
         tx.changes
             .retain(|_, change| change.before.is_some() || change.after.is_some());
         for change in tx.changes.values() {
-            let share =
-                |object: Option<Object>| object.map_or(0, |object| share(change.key, object.version));
+            let share = |object: Option<Object>| {
+                object.map_or(0, |object| share(change.key, object.version))
+            };
             tx.digest = tx
                 .digest
                 .wrapping_sub(share(change.before))

@@ -2,9 +2,11 @@
 
 extern crate std;
 
+mod accounting;
 mod contents;
 mod filters;
 mod limits;
+mod news;
 mod passes;
 
 use alloc::boxed::Box;

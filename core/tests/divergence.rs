@@ -1,0 +1,149 @@
+//! Which differences a verifying list calls divergence, and which are news.
+
+mod rig;
+
+use reflet_core::{Class, Digest, Input, Notice, Revision, RevisionOrder, SourceProfile, Verify};
+use rig::{Rig, config, full_profile, objects, plain_profile};
+
+fn diverged(rig: &mut Rig) -> usize {
+    let notices = rig.notices().into_iter();
+    let counts = notices.map(|notice| match notice {
+        Notice::Diverged { objects } => objects,
+        _ => 0,
+    });
+    counts.sum()
+}
+
+#[test]
+fn an_opaque_source_has_diverged_if_it_differs_at_the_same_revision() {
+    let list_at = |text: &str| Input::Page {
+        epoch: None,
+        revision: Some(Revision::parse(text)),
+    };
+    for (text, expected) in [("one", 2), ("two", 0)] {
+        let mut rig = Rig::new(config(SourceProfile {
+            order: RevisionOrder::Opaque,
+            class: Class::Whole,
+            ..SourceProfile::default()
+        }));
+        let list = rig.expect_list();
+        rig.say(list, list_at("one"));
+        rig.say(list, Input::Item(rig::item("a", 1)));
+        rig.say(list, Input::Item(rig::item("b", 2)));
+        rig.say(list, Input::PageEnd { next: None });
+        let Some(reflet_core::Command::Watch { attempt, .. }) = rig.next_start() else {
+            unreachable!("a watch follows")
+        };
+        rig.opened(attempt);
+        rig.informer.verify(rig.now, Verify::Versions);
+        let list = rig.expect_list();
+        rig.notices();
+        rig.say(list, list_at(text));
+        rig.say(list, Input::Item(rig::item("a", 3)));
+        rig.say(list, Input::PageEnd { next: None });
+        assert_eq!(rig.cache(), objects(&[("a", 3)]));
+        assert_eq!(diverged(&mut rig), expected);
+    }
+}
+
+#[test]
+fn all_differences_at_a_revision_that_the_watch_has_passed_are_divergence() {
+    let (mut rig, watch) = Rig::watching(config(full_profile()));
+    rig.informer.verify(rig.now, Verify::Versions);
+    let list = rig.expect_list();
+    rig.put_after(watch, 10, 12, "c", 12);
+    rig.batch_end(watch, 12);
+    rig.notices();
+    rig.list(list, 11, &[("a", 1)]);
+    assert_eq!(rig.cache(), objects(&[("a", 1), ("c", 12)]));
+    assert_eq!(diverged(&mut rig), 1, "b went, and nobody said so");
+}
+
+#[test]
+fn what_a_list_ahead_of_the_watch_brings_is_news() {
+    let (mut rig, _watch) = Rig::watching(config(full_profile()));
+    rig.informer.verify(rig.now, Verify::Versions);
+    let list = rig.expect_list();
+    rig.list(list, 13, &[("a", 13), ("c", 12)]);
+    assert_eq!(diverged(&mut rig), 0);
+    assert_eq!(rig.cache(), objects(&[("a", 13), ("c", 12)]));
+}
+
+#[test]
+fn a_list_that_is_no_verify_finds_news_and_no_divergence() {
+    let (mut rig, watch) = Rig::watching(config(plain_profile()));
+    rig.fail(watch, reflet_core::FailureClass::Gone);
+    let list = rig.expect_list();
+    rig.list(list, 10, &[("a", 3)]);
+    assert_eq!(diverged(&mut rig), 0);
+}
+
+#[test]
+fn a_digest_is_the_same_in_every_language() {
+    let share =
+        |key: &[u8], version: &str| Digest::of(key, reflet_core::VersionRef::parse(version));
+    assert_eq!(share(b"a", "1"), Digest(0x1f87_ef29_e5be_3b48));
+    assert_eq!(
+        share(b"key", "18446744073709551616"),
+        Digest(0x1fdf_ce06_f6e1_8f91)
+    );
+}
+
+#[test]
+fn a_watch_that_brings_something_newer_outlives_an_older_list_beside_it() {
+    let (mut rig, watch) = Rig::watching(config(full_profile()));
+    rig.put_after(watch, 10, 11, "c", 11);
+    rig.batch_end(watch, 11);
+    rig.informer.verify(rig.now, Verify::Versions);
+    let list = rig.expect_list();
+    let (epoch, revision) = (None, Some(5.into()));
+    rig.say(list, Input::Page { epoch, revision });
+    assert_eq!(
+        rig.command(),
+        Some(reflet_core::Command::Cancel { attempt: list })
+    );
+    assert_eq!(rig.command(), None, "the watch goes on");
+}
+
+#[test]
+fn an_object_that_went_back_to_an_older_version_is_of_another_history() {
+    let (mut rig, _watch) = Rig::watching(config(plain_profile()));
+    rig.informer.verify(rig.now, Verify::Content);
+    let list = rig.expect_list();
+    rig.notices();
+    rig.list(list, 20, &[("a", 1), ("b", 1)]);
+    let rewound = Notice::Rewound {
+        from: Some(10.into()),
+        to: Some(20.into()),
+        epoch: None,
+    };
+    assert!(rig.notices().contains(&rewound));
+    assert_eq!(rig.cache(), objects(&[("a", 1), ("b", 1)]));
+    rig.drain();
+    assert_eq!(rig.mirror.marks.last().unwrap().epoch, 1);
+}
+
+#[test]
+fn transactions_that_follow_one_another_leave_no_gap() {
+    for batch_ends in [true, false] {
+        let predecessors = true;
+        let (mut rig, watch) = Rig::watching(config(SourceProfile {
+            predecessors,
+            batch_ends,
+            ..plain_profile()
+        }));
+        for revision in 11..15 {
+            rig.put_after(watch, revision - 1, revision, "a", revision);
+            if batch_ends {
+                rig.batch_end(watch, revision);
+            }
+        }
+        assert_eq!(
+            (rig.cache(), rig.command()),
+            (objects(&[("a", 14), ("b", 2)]), None)
+        );
+        rig.put_after(watch, 15, 16, "a", 16);
+        let (have, expected) = (14.into(), 15.into());
+        assert!(rig.notices().contains(&Notice::Gap { have, expected }));
+    }
+}
