@@ -3,9 +3,11 @@
 
 mod rig;
 
+use std::sync::Arc;
+
 use reflet_core::{
-    Attempt, BadInput, Change, Command, Condition, Epoch, Event, Failure, FailureClass, Feed,
-    Input, Item, LimitKind, Notice, Rejection, Removal, Revision, SourceProfile, Verify,
+    Attempt, BadInput, Body, Change, Command, Epoch, Event, Failure, FailureClass, Feed, Input,
+    Item, LimitKind, Notice, Rejection, Removal, Revision, SourceProfile, Verify, VersionRef,
 };
 use rig::{Rig, config, full_profile, item, objects, plain_profile};
 
@@ -25,7 +27,7 @@ fn refused(rig: &mut Rig) -> Option<BadInput> {
 }
 
 /// An object that counts as so many bytes, its key of one byte included.
-fn sized(key: &str, bytes: usize, version: u64) -> Item<'_, std::sync::Arc<str>, u64> {
+fn sized(key: &str, bytes: usize, version: u64) -> Item<'_, Arc<str>, u64> {
     Item {
         size: bytes - key.len(),
         ..item(key, version)
@@ -47,7 +49,7 @@ fn list_sized(rig: &mut Rig, list: Attempt, sizes: [usize; 2]) {
     rig.say(list, Input::PageEnd { next: None });
 }
 
-fn event(rig: &mut Rig, watch: Attempt, revision: u64, item: Item<'_, std::sync::Arc<str>, u64>) {
+fn event(rig: &mut Rig, watch: Attempt, revision: u64, item: Item<'_, Arc<str>, u64>) {
     let change = Change::Upsert(item);
     let revision = Some(revision.into());
     rig.say(
@@ -240,7 +242,7 @@ fn versions_and_keys_may_fill_their_limits() {
         let mut config = config(plain_profile());
         config.limits.token_bytes = 30;
         let (mut rig, watch) = Rig::watching(config);
-        let version = reflet_core::VersionRef::parse(text);
+        let version = VersionRef::parse(text);
         event(
             &mut rig,
             watch,
@@ -332,7 +334,7 @@ fn no_more_keys_are_quarantined_by_name_than_the_limit_and_none_twice() {
     let (mut rig, watch) = Rig::watching(config);
     for (revision, key, count) in [(11, "a", 1), (12, "a", 1), (13, "b", 2)] {
         let bad = Item {
-            body: reflet_core::Body::Undecodable("bad"),
+            body: Body::Undecodable("bad"),
             ..item(key, revision)
         };
         event(&mut rig, watch, revision, bad);
@@ -340,18 +342,4 @@ fn no_more_keys_are_quarantined_by_name_than_the_limit_and_none_twice() {
         let named: Vec<_> = health.quarantined.iter().map(|(key, _)| &**key).collect();
         assert_eq!((named, health.quarantined_count), (vec!["a"], count));
     }
-}
-
-#[test]
-fn a_source_that_asks_for_a_wait_of_zero_is_retried_like_any_other() {
-    let (mut rig, watch) = Rig::watching(config(plain_profile()));
-    let failure = Failure::new(FailureClass::Denied, "no");
-    let wait = std::time::Duration::ZERO;
-    rig.say(watch, Input::Failed(failure.retry_after(wait)));
-    assert_eq!(rig.reason(), Some(Condition::Failing(FailureClass::Denied)));
-    let at = rig.health().next_attempt.unwrap();
-    assert_eq!(
-        at.saturating_since(rig.now),
-        rig.informer.config().timing.slow_retry
-    );
 }

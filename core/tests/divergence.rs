@@ -2,8 +2,10 @@
 
 mod rig;
 
-use reflet_core::{Class, Digest, Input, Notice, Revision, RevisionOrder, SourceProfile, Verify};
-use rig::{Rig, config, full_profile, objects, plain_profile};
+use reflet_core::{
+    Class, Command, FailureClass, Input, Notice, Revision, RevisionOrder, SourceProfile, Verify,
+};
+use rig::{Rig, config, full_profile, item, objects, plain_profile};
 
 fn diverged(rig: &mut Rig) -> usize {
     let notices = rig.notices().into_iter();
@@ -28,10 +30,10 @@ fn an_opaque_source_has_diverged_if_it_differs_at_the_same_revision() {
         }));
         let list = rig.expect_list();
         rig.say(list, list_at("one"));
-        rig.say(list, Input::Item(rig::item("a", 1)));
-        rig.say(list, Input::Item(rig::item("b", 2)));
+        rig.say(list, Input::Item(item("a", 1)));
+        rig.say(list, Input::Item(item("b", 2)));
         rig.say(list, Input::PageEnd { next: None });
-        let Some(reflet_core::Command::Watch { attempt, .. }) = rig.next_start() else {
+        let Some(Command::Watch { attempt, .. }) = rig.next_start() else {
             unreachable!("a watch follows")
         };
         rig.opened(attempt);
@@ -39,7 +41,7 @@ fn an_opaque_source_has_diverged_if_it_differs_at_the_same_revision() {
         let list = rig.expect_list();
         rig.notices();
         rig.say(list, list_at(text));
-        rig.say(list, Input::Item(rig::item("a", 3)));
+        rig.say(list, Input::Item(item("a", 3)));
         rig.say(list, Input::PageEnd { next: None });
         assert_eq!(rig.cache(), objects(&[("a", 3)]));
         assert_eq!(diverged(&mut rig), expected);
@@ -72,21 +74,10 @@ fn what_a_list_ahead_of_the_watch_brings_is_news() {
 #[test]
 fn a_list_that_is_no_verify_finds_news_and_no_divergence() {
     let (mut rig, watch) = Rig::watching(config(plain_profile()));
-    rig.fail(watch, reflet_core::FailureClass::Gone);
+    rig.fail(watch, FailureClass::Gone);
     let list = rig.expect_list();
     rig.list(list, 10, &[("a", 3)]);
     assert_eq!(diverged(&mut rig), 0);
-}
-
-#[test]
-fn a_digest_is_the_same_in_every_language() {
-    let share =
-        |key: &[u8], version: &str| Digest::of(key, reflet_core::VersionRef::parse(version));
-    assert_eq!(share(b"a", "1"), Digest(0x1f87_ef29_e5be_3b48));
-    assert_eq!(
-        share(b"key", "18446744073709551616"),
-        Digest(0x1fdf_ce06_f6e1_8f91)
-    );
 }
 
 #[test]
@@ -98,10 +89,7 @@ fn a_watch_that_brings_something_newer_outlives_an_older_list_beside_it() {
     let list = rig.expect_list();
     let (epoch, revision) = (None, Some(5.into()));
     rig.say(list, Input::Page { epoch, revision });
-    assert_eq!(
-        rig.command(),
-        Some(reflet_core::Command::Cancel { attempt: list })
-    );
+    assert_eq!(rig.command(), Some(Command::Cancel { attempt: list }));
     assert_eq!(rig.command(), None, "the watch goes on");
 }
 
@@ -146,4 +134,23 @@ fn transactions_that_follow_one_another_leave_no_gap() {
         let (have, expected) = (14.into(), 15.into());
         assert!(rig.notices().contains(&Notice::Gap { have, expected }));
     }
+}
+
+#[test]
+fn what_the_watch_overtook_is_no_sign_of_another_history() {
+    let (mut rig, watch) = Rig::watching(config(full_profile()));
+    rig.informer.verify(rig.now, Verify::Content);
+    let list = rig.expect_list();
+    rig.put_after(watch, 10, 11, "a", 11);
+    rig.batch_end(watch, 11);
+    rig.notices();
+    rig.list(list, 10, &[("a", 1), ("b", 2)]);
+    let notices = rig.notices();
+    assert!(
+        !notices
+            .iter()
+            .any(|notice| matches!(notice, Notice::Rewound { .. } | Notice::Diverged { .. })),
+        "{notices:?}"
+    );
+    assert_eq!(rig.cache(), objects(&[("a", 11), ("b", 2)]));
 }

@@ -52,7 +52,7 @@ impl Trace {
         };
         let swarm = Swarm::new(&mut rng, &setup);
         let mut steps = (0..count).map(|_| swarm.step(&mut rng, &setup)).collect();
-        if !large && chance(&mut rng, 20) {
+        if !large && chance(&mut rng, 25) {
             weave(&mut rng, &mut setup, &mut steps);
         }
         Self { setup, steps }

@@ -19,6 +19,7 @@ mod motifs;
 #[cfg(feature = "driver")]
 pub mod net;
 pub mod oracles;
+pub mod regressions;
 pub mod run;
 pub mod shrink;
 pub mod simplify;

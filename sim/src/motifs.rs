@@ -31,9 +31,17 @@ enum Motif {
     NotHeld,
     /// A verify beside a watch that goes on.
     VerifyBeside,
+    /// A batch's end is lost, and progress follows.
+    LostEnd,
+    /// A transaction is lost, and the next one names it.
+    Gap,
+    /// A transaction is lost, and the next digest shows it.
+    Mismatch,
+    /// Words are twisted in the middle of a watch.
+    Twisted,
 }
 
-const ALL: [Motif; 11] = [
+const ALL: [Motif; 15] = [
     Motif::Resurrection,
     Motif::OldDelete,
     Motif::BusyVerify,
@@ -45,10 +53,17 @@ const ALL: [Motif; 11] = [
     Motif::FuzzyReplay,
     Motif::NotHeld,
     Motif::VerifyBeside,
+    Motif::LostEnd,
+    Motif::Gap,
+    Motif::Mismatch,
+    Motif::Twisted,
 ];
 
 const SERVE: Step = Step::Serve(0, 16, Fault::None);
 const CATCH_UP: Step = Step::Sync(0, 255);
+const EVERYWHERE: [Step; 3] = [Step::Sync(0, 255), Step::Sync(1, 255), Step::Sync(2, 255)];
+/// Long enough for the pacer, too short for any patience to end.
+const A_MOMENT: Step = Step::Pass(600);
 
 /// Makes the setup fit a random corner, and weaves its steps into the others.
 pub(crate) fn weave(rng: &mut Rng, setup: &mut Setup, steps: &mut Vec<Step>) {
@@ -94,12 +109,21 @@ fn fit(motif: Motif, setup: &mut Setup) {
             plain(Feed::ListWatch, shape);
             shape.commit_revisions = true;
             shape.uids = false;
-            setup.keys = setup.keys.max(5);
+            setup.keys = 5;
             setup.initial = 1;
             setup.tuning.page_items = 1;
             if matches!(motif, Motif::BusyVerify) {
-                setup.tuning.objects = Some(2);
+                setup.tuning.objects = Some(4);
             }
+        }
+        Motif::LostEnd | Motif::Twisted => {
+            plain(Feed::ListWatch, shape);
+            shape.batch_ends = true;
+        }
+        Motif::Gap | Motif::Mismatch => {
+            plain(Feed::ListWatch, shape);
+            shape.predecessors = matches!(motif, Motif::Gap);
+            shape.digests = !shape.predecessors;
         }
         Motif::NoStream | Motif::DeleteInStream => {
             plain(Feed::InitialStream, shape);
@@ -152,27 +176,59 @@ fn sequence(motif: Motif, key: u32, keys: u32) -> Vec<Step> {
             ]
         }
         Motif::BusyVerify | Motif::VerifyBeside => {
-            let mut steps = vec![
-                SERVE,
-                SERVE,
-                Step::Verify(false),
-                Step::Timeout,
-                Step::Serve(0, 1, Fault::None),
-            ];
-            for i in 0..4 {
-                let span = Span {
-                    first: key + i,
-                    count: 1,
-                };
+            let none = write(
+                Span::default(),
+                Span {
+                    first: 0,
+                    count: keys,
+                },
+                Poison::None,
+            );
+            let mut steps = vec![none];
+            steps.extend(EVERYWHERE);
+            steps.extend([SERVE, SERVE, SERVE, Step::Verify(false), A_MOMENT]);
+            steps.push(Step::Serve(0, 2, Fault::None));
+            for first in 0..keys.min(5) {
+                let span = Span { first, count: 1 };
                 steps.push(write(span, Span::default(), Poison::None));
                 steps.push(write(Span::default(), span, Poison::None));
             }
-            let all = [Step::Sync(0, 255), Step::Sync(1, 255), Step::Sync(2, 255)];
-            steps.extend(all);
+            steps.extend(EVERYWHERE);
             steps.extend([
                 Step::Serve(1, 40, Fault::None),
                 Step::Serve(0, 40, Fault::None),
             ]);
+            steps
+        }
+        Motif::LostEnd => {
+            let lost = Step::Serve(0, 1, Fault::LoseBatchEnd);
+            vec![
+                SERVE,
+                SERVE,
+                put,
+                CATCH_UP,
+                Step::Sync(1, 255),
+                Step::Sync(2, 255),
+                lost,
+                SERVE,
+            ]
+        }
+        Motif::Gap | Motif::Mismatch => {
+            let lost = Step::Serve(0, 1, Fault::LoseTransaction);
+            let mut steps = vec![SERVE, SERVE, SERVE, put];
+            steps.extend(EVERYWHERE);
+            steps.extend([lost, put]);
+            steps.extend(EVERYWHERE);
+            steps.push(SERVE);
+            steps
+        }
+        Motif::Twisted => {
+            let mut steps = vec![SERVE, SERVE];
+            for twist in [Lie::BatchEnd, Lie::Lower, Lie::LongKey] {
+                steps.extend([put, put]);
+                steps.extend(EVERYWHERE);
+                steps.extend([Step::Serve(0, 3, Fault::None), lie(twist), SERVE, SERVE]);
+            }
             steps
         }
         Motif::NoStream => vec![Step::Serve(0, 1, Fault::Fail(4, None)), SERVE],
@@ -217,29 +273,29 @@ fn sequence(motif: Motif, key: u32, keys: u32) -> Vec<Step> {
             ]
         }
         Motif::FuzzyReplay => {
-            let mut steps = vec![SERVE, SERVE];
+            let mut steps = vec![SERVE, SERVE, SERVE];
             for _ in 0..3 {
                 steps.extend([put, delete]);
             }
-            steps.extend([
-                put,
-                Step::Sync(0, 255),
-                Step::Sync(1, 255),
-                Step::Sync(2, 255),
-            ]);
+            steps.push(put);
+            steps.extend(EVERYWHERE);
             // The first list beside the watch is ahead of it, the second one finds nothing new.
             for _ in 0..2 {
-                steps.extend([Step::Verify(false), Step::Timeout, Step::Timeout]);
-                steps.push(Step::Serve(0, 40, Fault::None));
+                steps.extend([
+                    Step::Verify(false),
+                    A_MOMENT,
+                    Step::Serve(0, 60, Fault::None),
+                ]);
             }
+            let pages = u8::try_from(key.min(20) * 3 + 3).unwrap_or(60);
             steps.extend([
                 Step::Verify(false),
-                Step::Timeout,
-                Step::Serve(0, 12, Fault::None),
+                A_MOMENT,
+                Step::Serve(0, pages, Fault::None),
             ]);
             steps.extend([
                 Step::Serve(1, 40, Fault::None),
-                Step::Serve(0, 40, Fault::None),
+                Step::Serve(0, 60, Fault::None),
             ]);
             steps
         }

@@ -34,8 +34,11 @@ impl<K: Ord + Clone> Graves<K> {
 
     /// An object was deleted at this version, or in this last version.
     pub(crate) fn bury(&mut self, key: K, version: Version, incarnation: Option<Incarnation>) {
-        let known = self.newest.get(&key);
-        if self.limit == 0 || known.is_some_and(|grave| grave.version == version) {
+        let same = |grave: &Grave| {
+            let nothing_new = incarnation.is_none() || incarnation == grave.incarnation;
+            grave.version == version && nothing_new
+        };
+        if self.limit == 0 || self.newest.get(&key).is_some_and(same) {
             // The same delete once more, of which now less is known.
             return;
         }

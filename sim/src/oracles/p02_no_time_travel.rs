@@ -39,16 +39,26 @@ impl Revisions {
 #[derive(Clone, Debug, Default)]
 pub struct Versions {
     newest: BTreeMap<(Arc<str>, u64, u64), u64>,
+    /// By key and epoch, which incarnation was the last to be deleted.
+    deleted: BTreeMap<(Arc<str>, u64), u64>,
 }
 
 impl Versions {
+    /// An object was deleted, and is no longer in the cache.
+    pub fn delete(&mut self, key: &Arc<str>, incarnation: u64, epoch: u64) {
+        self.deleted.insert((Arc::clone(key), epoch), incarnation);
+    }
+
     /// An object is in the cache.
     ///
     /// # Errors
     ///
-    /// If it was there in a newer version before.
+    /// If it was there in a newer version before, or was deleted.
     pub fn show(&mut self, key: &Arc<str>, incarnation: u64, epoch: u64, version: u64) -> Checked {
+        let deleted = self.deleted.get(&(Arc::clone(key), epoch));
+        let is_back = deleted == Some(&incarnation);
         let id = (Arc::clone(key), incarnation, epoch);
+        Promise::NoTimeTravel.require(!is_back, || format!("{key} was deleted, and is back"))?;
         let before = self.newest.insert(id, version);
         Promise::NoTimeTravel.require(before.is_none_or(|before| before <= version), || {
             format!("{key} went from v{} to v{version}", before.unwrap_or(0))
@@ -130,6 +140,8 @@ mod tests {
         let (mut versions, key) = (Versions::default(), Arc::from("a"));
         assert_eq!(versions.show(&key, 1, 0, 4), Ok(()));
         assert_eq!(versions.show(&key, 2, 0, 1), Ok(()), "another incarnation");
-        assert!(versions.show(&key, 1, 0, 3).is_err());
+        assert!(versions.clone().show(&key, 1, 0, 3).is_err());
+        versions.delete(&key, 2, 0);
+        assert!(versions.show(&key, 2, 0, 9).is_err(), "it was deleted");
     }
 }

@@ -11,7 +11,7 @@ use super::{Checked, Promise};
 #[derive(Clone, Debug)]
 pub struct Pace {
     what: &'static str,
-    burst: u128,
+    burst: u64,
     interval: Duration,
     starts: Vec<Timestamp>,
     not_before: Timestamp,
@@ -53,15 +53,20 @@ impl Pace {
         if self.interval.is_zero() {
             return Ok(());
         }
-        for (count, from) in (1_u128..).zip(self.starts.iter().rev()) {
+        let (all, interval) = (self.starts.len() as u64, self.interval.as_nanos() as u64);
+        for (count, from) in (1_u64..).zip(self.starts.iter().rev()) {
             let window = now.saturating_since(*from);
-            let share = self.burst + window.as_nanos() / self.interval.as_nanos();
+            let share = self.burst + window.as_nanos() as u64 / interval;
             Promise::NeverHammers.require(count <= share, || {
                 format!(
                     "{count} {} started within {window:?}; the share is {share}",
                     self.what
                 )
             })?;
+            if share >= all {
+                // Longer windows have a larger share than there are starts.
+                break;
+            }
         }
         Ok(())
     }

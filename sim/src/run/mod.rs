@@ -84,12 +84,11 @@ pub fn run_strictly(trace: &Trace) -> Outcome {
     }
     let second = run(trace);
     let alone = execute(trace, &mut Story::unheard(), Company::OnlyFirst);
-    let compared = crate::oracles::check_determinism(first.hash, second.hash)
-        .and_then(|()| {
-            // Alone it pays for everything that it needs; in company others may pay for it.
-            let comparable = !alone.reset;
-            crate::oracles::check_isolation(first.seen, alone.seen, comparable)
-        });
+    let compared = crate::oracles::check_determinism(first.hash, second.hash).and_then(|()| {
+        // Alone it pays for everything that it needs; in company others may pay for it.
+        let comparable = !alone.reset;
+        crate::oracles::check_isolation(first.seen, alone.seen, comparable)
+    });
     let violation = compared.err().map(|broken| Violation {
         promise: broken.promise,
         step: trace.steps.len(),

@@ -323,6 +323,9 @@ impl Run<'_> {
         } else {
             self.living.get(&attempt).cloned_for(word.completes())
         };
+        if !self.observer.spoilt.is_empty() && !self.is_large() {
+            self.observer.known = self.cached();
+        }
         self.hand_in(attempt, &word, lie);
         if let Some(before) = before {
             self.observer.expect_refusal(before != self.cached());
@@ -330,6 +333,9 @@ impl Run<'_> {
         self.observer.spoke(&word, talk.as_ref());
         if let (Word::Progress(at, Some(digest)), None) = (&word, lie) {
             self.compare_digest(*at, *digest);
+        }
+        if let (Word::Delete(key, object, ..), None) = (&word, lie) {
+            self.remember_delete(*key, object.uid);
         }
         if let Some(talk) = talk.filter(|_| word.is_last() && lie.is_none()) {
             self.bury(attempt, talk);

@@ -68,7 +68,7 @@ pub(super) struct Observer {
     pub(super) was_synced: bool,
     /// What the cache showed last: local epoch, revision, whether complete, objects.
     pub(super) shown: (u64, u64, bool, usize),
-    /// What the cache held after the call before, but for large worlds.
+    /// What the cache held before the last word, if anything was ever rejected.
     pub(super) known: Content,
     /// The evidence for a rewind.
     rewinds: Rewinds,
@@ -248,6 +248,11 @@ impl Observer {
         let comparable = self.spoilt.is_empty();
         let hidden = |loss: &Loss| !loss.found_at_once || !comparable;
         self.lied || self.blurred || self.losses.iter().any(hidden)
+    }
+
+    /// Whether histories or words may be mixed up.
+    pub(super) fn is_confused(&self) -> bool {
+        self.lied || self.blurred
     }
 
     pub(super) fn is_suspect(&self, local: u64, revision: u64) -> bool {

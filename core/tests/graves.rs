@@ -1,0 +1,46 @@
+//! What is remembered of deleted objects, so that an old update does not bring them back.
+
+mod rig;
+
+use reflet_core::{Change, Class, Event, Input, Item, Removal, RevisionOrder, SourceProfile};
+use rig::{Rig, config, item, objects, plain_profile};
+
+#[test]
+fn the_grave_of_a_re_created_object_is_its_own() {
+    let source = SourceProfile {
+        class: Class::Whole,
+        order: RevisionOrder::Opaque,
+        ..plain_profile()
+    };
+    let (mut rig, watch) = Rig::watching(config(source));
+    let mut said = |revision: u64, change| {
+        let event = Event {
+            change,
+            revision: Some(revision.into()),
+            previous: None,
+        };
+        rig.say(watch, Input::Event(event));
+    };
+    let of = |uid: u64, value| {
+        let incarnation = Some(uid.into());
+        Change::Upsert(Item {
+            incarnation,
+            ..item("c", value)
+        })
+    };
+    let delete = || {
+        Change::Delete(Removal {
+            key: "c",
+            version: Some(2.into()),
+            last: None,
+            size: 1,
+        })
+    };
+    // Two objects of one key, each deleted in its version 2.
+    for (revision, uid) in [(11, 1), (13, 2)] {
+        said(revision, of(uid, 2));
+        said(revision + 1, delete());
+    }
+    said(15, of(2, 1));
+    assert_eq!(rig.cache(), objects(&[("a", 1), ("b", 2)]));
+}

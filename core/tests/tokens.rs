@@ -1,0 +1,99 @@
+//! Tokens, keys and digests, as users hand them in and read them.
+#![allow(clippy::panic, reason = "the helpers of a test may panic")]
+
+mod rig;
+
+use std::sync::Arc;
+
+use reflet_core::{
+    Body, Command, Digest, Epoch, Incarnation, Informer, Input, Item, Key, Revision, SourceProfile,
+    Timestamp, Version, VersionRef,
+};
+use rig::{config, plain_profile};
+
+#[test]
+fn tokens_print_as_they_came() {
+    for text in ["7", "007", "18446744073709551616", "abc", ""] {
+        let (revision, version) = (Revision::parse(text), Version::parse(text));
+        let borrowed = VersionRef::parse(text);
+        let shown = [
+            revision.to_string(),
+            version.to_string(),
+            borrowed.to_string(),
+        ];
+        assert_eq!(shown, [text; 3]);
+        assert_eq!(format!("{revision:?}"), format!("Revision({text})"));
+        assert_eq!(format!("{version:?}"), format!("Version({text})"));
+        assert_eq!(format!("{borrowed:?}"), format!("VersionRef({text})"));
+        assert!(borrowed == version && borrowed.to_version() == version);
+        assert_eq!(version.as_ref(), borrowed);
+        let epoch = Epoch::new(text);
+        assert_eq!((epoch.as_str(), epoch.to_string()), (text, text.to_owned()));
+        assert_eq!(format!("{epoch:?}"), format!("Epoch({text})"));
+    }
+    assert_eq!(Revision::parse("7").as_u64(), Some(7));
+    assert_eq!(Revision::parse("007").as_u64(), None);
+    assert_eq!(Version::from(7), Version::parse("7"));
+    assert_eq!(VersionRef::from(7), VersionRef::parse("7"));
+}
+
+#[test]
+fn an_incarnation_of_a_uid_is_its_fnv_1a_hash() {
+    assert_eq!(
+        Incarnation::from_uid("a"),
+        Incarnation::from(0xaf63_dc4c_8601_ec8c)
+    );
+    assert_ne!(Incarnation::from_uid("a"), Incarnation::from_uid("b"));
+}
+
+/// A list, a look-up, a digest and a limit, with whatever kind of key.
+fn holds_its_keys<K: Key>(short: &K::Borrowed, long: &K::Borrowed) {
+    assert_eq!(K::own(short).borrow(), short);
+    let mut config = config(SourceProfile {
+        digests: true,
+        ..plain_profile()
+    });
+    config.limits.key_bytes = 5;
+    let mut informer = Informer::<K, u64>::new(config, 7, Timestamp::ZERO);
+    let Some(Command::List { attempt, .. }) = informer.poll_command() else {
+        panic!("no list")
+    };
+    let now = Timestamp::from_millis(1);
+    let (epoch, revision) = (None, Some(1.into()));
+    informer.handle(now, attempt, Input::Page { epoch, revision });
+    for key in [short, long] {
+        let item = Item {
+            key,
+            version: 1.into(),
+            incarnation: None,
+            size: 10,
+            body: Body::Value(1),
+        };
+        informer.handle(now, attempt, Input::Item(item));
+    }
+    informer.handle(now, attempt, Input::PageEnd { next: None });
+    let cache = informer.cache();
+    assert!(cache.contains(short) && !cache.contains(long));
+    assert_eq!((cache.len(), cache.bytes()), (1, 15));
+    let digest = Digest::of(b"short", 1.into());
+    assert_eq!(cache.digest(), Some(digest));
+}
+
+#[test]
+fn keys_are_texts_or_bytes() {
+    holds_its_keys::<Arc<str>>("short", "longer");
+    holds_its_keys::<Box<str>>("short", "longer");
+    holds_its_keys::<String>("short", "longer");
+    holds_its_keys::<Arc<[u8]>>(b"short", b"longer");
+    holds_its_keys::<Vec<u8>>(b"short", b"longer");
+}
+
+#[test]
+fn a_digest_is_the_same_in_every_language() {
+    let share = |key: &[u8], version: &str| Digest::of(key, VersionRef::parse(version));
+    assert_eq!(share(b"a", "1"), Digest(0x1f87_ef29_e5be_3b48));
+    assert_eq!(
+        share(b"key", "18446744073709551616"),
+        Digest(0x1fdf_ce06_f6e1_8f91)
+    );
+}
