@@ -28,19 +28,19 @@ fn the_grave_of_a_re_created_object_is_its_own() {
             ..item("c", value)
         })
     };
-    let delete = || {
+    let delete = |version: u64| {
         Change::Delete(Removal {
             key: "c",
-            version: Some(2.into()),
+            version: Some(version.into()),
             last: None,
             size: 1,
         })
     };
-    // Two objects of one key, each deleted in its version 2.
-    for (revision, uid) in [(11, 1), (13, 2)] {
-        said(revision, of(uid, 2));
-        said(revision + 1, delete());
+    // Objects of one key, one after another; an old update of the last one comes late.
+    for (revision, uid, version) in [(11, 1, 2), (13, 2, 2), (15, 3, 1)] {
+        said(revision, of(uid, version));
+        said(revision + 1, delete(version));
+        said(revision + 1, of(uid, 1));
     }
-    said(15, of(2, 1));
     assert_eq!(rig.cache(), objects(&[("a", 1), ("b", 2)]));
 }

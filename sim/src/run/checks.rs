@@ -286,17 +286,20 @@ impl Run<'_> {
         self.observer.digests = Some((ours, theirs));
     }
 
+    /// Whether the cache has a key.
+    pub(super) fn has(&self, key: u32) -> bool {
+        let name = self.world.names.get(key as usize);
+        name.is_some_and(|name| self.engine.cache().contains(name))
+    }
+
     /// A delete was heard, and the object is gone: an old update must not bring it back.
     pub(super) fn remember_delete(&mut self, key: u32, uid: u64) {
         let setup = &self.trace.setup;
         let shape = &setup.shape;
         let remembered = shape.opaque && shape.versions_ordered && shape.uids && !shape.terse;
-        let Some(name) = self.world.names.get(key as usize) else {
-            return;
-        };
-        let gone = !self.engine.cache().contains(name);
-        if remembered && gone && setup.tuning.graves > 1 && !self.observer.is_confused() {
+        if remembered && setup.tuning.graves > 1 && !self.observer.is_confused() {
             let local = self.engine.cache().local_epoch();
+            let name = &self.world.names[key as usize];
             self.observer.versions.delete(name, uid, local);
         }
     }

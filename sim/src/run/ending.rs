@@ -80,7 +80,7 @@ impl Run<'_> {
 
     /// Whether a restored source without names for its histories overtakes what it had.
     fn overtakes(&self) -> bool {
-        self.observer.blurred && self.trace.setup.seed % 2 == 0
+        self.observer.blurred && self.trace.setup.seed.is_multiple_of(2)
     }
 
     /// Whether no engine could find out by itself: it was set back and has overtaken, or nothing

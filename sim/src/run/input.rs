@@ -171,7 +171,7 @@ impl<'a> Speaker<'a, '_> {
         } else {
             at
         };
-        let told = !self.world.shape.terse || previous % 2 == 0;
+        let told = !self.world.shape.terse || previous.is_multiple_of(2);
         Removal {
             key: self.world.names.get(key as usize).map_or("", |name| name),
             version: told.then(|| version.into()),

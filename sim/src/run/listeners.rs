@@ -29,7 +29,7 @@ impl Interest {
         match self {
             Self::All => true,
             Self::EvenKeys => key.bytes().last().is_some_and(|digit| digit % 2 == 0),
-            Self::EvenWrites => value % 2 == 0,
+            Self::EvenWrites => value.is_multiple_of(2),
             Self::Nothing => false,
         }
     }

@@ -326,6 +326,10 @@ impl Run<'_> {
         if !self.observer.spoilt.is_empty() && !self.is_large() {
             self.observer.known = self.cached();
         }
+        let dies = match (&word, lie) {
+            (Word::Delete(key, object, ..), None) if self.has(*key) => Some((*key, object.uid)),
+            _ => None,
+        };
         self.hand_in(attempt, &word, lie);
         if let Some(before) = before {
             self.observer.expect_refusal(before != self.cached());
@@ -334,8 +338,8 @@ impl Run<'_> {
         if let (Word::Progress(at, Some(digest)), None) = (&word, lie) {
             self.compare_digest(*at, *digest);
         }
-        if let (Word::Delete(key, object, ..), None) = (&word, lie) {
-            self.remember_delete(*key, object.uid);
+        if let Some((key, uid)) = dies.filter(|(key, _)| !self.has(*key)) {
+            self.remember_delete(key, uid);
         }
         if let Some(talk) = talk.filter(|_| word.is_last() && lie.is_none()) {
             self.bury(attempt, talk);
