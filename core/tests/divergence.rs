@@ -154,3 +154,30 @@ fn what_the_watch_overtook_is_no_sign_of_another_history() {
     );
     assert_eq!(rig.cache(), objects(&[("a", 11), ("b", 2)]));
 }
+
+#[test]
+fn a_transaction_that_brought_nothing_is_a_predecessor_too() {
+    let (mut rig, watch) = Rig::watching(config(full_profile()));
+    rig.put_after(watch, 10, 11, "a", 11);
+    rig.batch_end(watch, 11);
+    rig.batch_end(watch, 15);
+    rig.put_after(watch, 15, 16, "a", 16);
+    rig.batch_end(watch, 16);
+    assert_eq!(rig.cache(), objects(&[("a", 16), ("b", 2)]));
+    let notices = rig.notices();
+    assert!(
+        !notices
+            .iter()
+            .any(|notice| matches!(notice, Notice::Gap { .. }))
+    );
+}
+
+#[test]
+fn a_watch_of_another_history_ends_with_the_list_that_found_it() {
+    let (mut rig, watch) = Rig::watching(config(full_profile()));
+    rig.informer.verify(rig.now, Verify::Content);
+    let list = rig.expect_list();
+    rig.list(list, 20, &[("a", 1), ("b", 1)]);
+    assert_eq!(rig.command(), Some(Command::Cancel { attempt: watch }));
+    rig.expect_watch(20);
+}

@@ -5,7 +5,8 @@ mod rig;
 use std::time::Duration;
 
 use reflet_core::{
-    Condition, Failure, FailureClass, Feed, Input, Notice, Rejection, SourceProfile, State,
+    Condition, Failure, FailureClass, Feed, Input, ListReason, Notice, Rejection, SourceProfile,
+    State,
 };
 use rig::{Rig, config, full_profile, plain_profile};
 
@@ -149,5 +150,32 @@ fn a_cache_prints_what_it_holds_in_short() {
     let shown = format!("{:?}", rig.informer.cache());
     for words in ["len: 2", "revision: Some(Revision(10))", "complete: true"] {
         assert!(shown.contains(words), "{shown}");
+    }
+}
+
+#[test]
+fn a_poll_is_told_of_if_it_brought_a_change() {
+    let mut rig = Rig::new(config(SourceProfile {
+        feed: Feed::FullState { blocking: false },
+        ..plain_profile()
+    }));
+    let list = rig.expect_list();
+    rig.list(list, 10, &[("a", 1), ("b", 1)]);
+    for (revision, items, change) in [
+        (11, &[("a", 1), ("b", 1)][..], None),
+        (12, &[("a", 2), ("b", 1)][..], Some((0, 1, 0))),
+        (13, &[("a", 2)][..], Some((0, 0, 1))),
+        (14, &[("a", 2), ("c", 3), ("d", 4)][..], Some((2, 0, 0))),
+    ] {
+        rig.notices();
+        let list = rig.expect_list();
+        rig.list(list, revision, items);
+        let told = change.map(|(added, updated, deleted)| Notice::Relisted {
+            reason: ListReason::Poll,
+            added,
+            updated,
+            deleted,
+        });
+        assert_eq!(rig.notices(), Vec::from_iter(told));
     }
 }

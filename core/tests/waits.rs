@@ -222,3 +222,17 @@ fn a_stream_that_has_ended_and_falls_silent_is_no_reason_to_fall_back() {
     let next = rig.expect_watch(10);
     assert!(next > watch);
 }
+
+#[test]
+fn a_verify_waits_until_the_watch_is_open() {
+    let (mut rig, watch) = Rig::watching(config(full_profile()));
+    rig.fail(watch, FailureClass::Gone);
+    let list = rig.expect_list();
+    rig.list(list, 20, &[("a", 1)]);
+    let watch = rig.expect_watch(20);
+    rig.informer.verify(rig.now, Verify::Versions);
+    assert_eq!(rig.command(), None);
+    rig.opened(watch);
+    rig.informer.handle_timeout(rig.now);
+    rig.expect_list();
+}

@@ -2,6 +2,8 @@
 //! likely an error is to survive a sweep.
 
 use std::fmt;
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reflet_core::probe::{Canary, plant};
 
@@ -30,7 +32,7 @@ pub fn hunt(canary: Canary, seeds: u64) -> Found {
     plant(Some(canary));
     let by = (0..seeds).find_map(|seed| {
         let trace = Trace::generate(seed);
-        let outcome = if seed % STRICT == 0 {
+        let outcome = if seed.is_multiple_of(STRICT) {
             run_strictly(&trace)
         } else {
             run(&trace)
@@ -41,6 +43,26 @@ pub fn hunt(canary: Canary, seeds: u64) -> Found {
     });
     plant(None);
     Found { canary, by }
+}
+
+/// Hunts all canaries, on so many threads; in the order of [`Canary::ALL`].
+#[must_use]
+pub fn hunt_all(seeds: u64, jobs: NonZero<usize>) -> Vec<Found> {
+    let next = AtomicUsize::new(0);
+    let hunters = || {
+        let turn =
+            || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|turn| *turn < Canary::ALL.len());
+        std::iter::from_fn(turn)
+            .map(|turn| (turn, hunt(Canary::ALL[turn], seeds)))
+            .collect::<Vec<_>>()
+    };
+    let mut found = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..jobs.get()).map(|_| scope.spawn(hunters)).collect();
+        let found = threads.into_iter().filter_map(|thread| thread.join().ok());
+        found.flatten().collect::<Vec<_>>()
+    });
+    found.sort_by_key(|(turn, _)| *turn);
+    found.into_iter().map(|(_, found)| found).collect()
 }
 
 impl fmt::Display for Found {

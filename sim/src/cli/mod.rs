@@ -151,7 +151,7 @@ struct ExhaustArgs {
 #[derive(Debug, Args)]
 struct CanariesArgs {
     /// Within how many seeds each must be caught
-    #[arg(long, value_name = "N", default_value_t = 2_000)]
+    #[arg(long, value_name = "N", default_value_t = reflet_sim::canaries::SEEDS)]
     seeds: u64,
     /// On how many threads [default: as many as the machine has cores]
     #[arg(long, value_name = "J")]

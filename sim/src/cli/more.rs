@@ -3,13 +3,11 @@
 use std::io::Write;
 use std::panic;
 
-use reflet_core::probe::Canary;
+use reflet_sim::canaries::hunt_all;
 use reflet_sim::exhaust::{Profile, Scope, explore};
 use reflet_sim::oracles::panic_message;
-use reflet_sim::sweep::{Plan, Progress, sweep};
 
 use super::error::CliError;
-use super::level::{Level, Subject};
 use super::{CanariesArgs, ExhaustArgs, Verdict, cores, hushed};
 
 #[path = "../../tests/museum/exhibits/mod.rs"]
@@ -71,44 +69,12 @@ pub(crate) fn exhaust(args: &ExhaustArgs, out: &mut impl Write) -> Result<Verdic
 }
 
 pub(crate) fn canaries(args: &CanariesArgs, out: &mut impl Write) -> Result<Verdict, CliError> {
-    let plan = Plan {
-        start: 0,
-        seeds: args.seeds,
-        jobs: args.jobs.unwrap_or_else(cores),
-        keep_going: false,
-        wanted: &[],
-    };
-    let mut escaped = 0;
-    let width = Canary::ALL
-        .iter()
-        .map(|canary| canary.name().len())
-        .max()
-        .unwrap_or(0);
-    writeln!(out, "{:width$}  {:>6}  caught by", "canary", "seeds")?;
-    for canary in Canary::ALL {
-        let subject = Subject {
-            level: Level::Engine,
-            canary: Some(*canary),
-        };
-        let report = hushed(|| sweep(&plan, &Progress::default(), &subject));
-        let report = report.map_err(|error| CliError::start(&error))?;
-        let name = canary.name();
-        match report.failures.first() {
-            Some(failure) => {
-                writeln!(
-                    out,
-                    "{name:width$}  {:>6}  {}",
-                    failure.seed + 1,
-                    failure.broken.promise
-                )?;
-            }
-            None => {
-                escaped += 1;
-                writeln!(out, "{name:width$}  {:>6}  NOTHING", report.seeds)?;
-            }
-        }
-        out.flush()?;
+    writeln!(out, "{:32} {:>5}  caught by", "canary", "seeds")?;
+    let found = hushed(|| hunt_all(args.seeds, args.jobs.unwrap_or_else(cores)));
+    for row in &found {
+        writeln!(out, "{row}")?;
     }
-    writeln!(out, "{} canaries, {escaped} escaped", Canary::ALL.len())?;
+    let escaped = found.iter().filter(|row| row.by.is_none()).count();
+    writeln!(out, "{} canaries, {escaped} escaped", found.len())?;
     Ok(Verdict::passed_if(escaped == 0))
 }
