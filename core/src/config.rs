@@ -265,7 +265,9 @@ pub enum OnNewEpoch {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum OnRewind {
-    /// Take it for a lagging replica, for ever.
+    /// Take it for a lagging replica, for ever. Only a verify of the content overrides this, where
+    /// it finds objects in older versions in a list that is not older: whoever asks for the content
+    /// wants what is there.
     #[default]
     Refuse,
     /// Take it for a restored backup after that many complete lists below our revision in a row,

@@ -2,7 +2,9 @@
 
 mod rig;
 
-use reflet_core::{Change, Class, Event, Input, Item, Removal, RevisionOrder, SourceProfile};
+use reflet_core::{
+    Change, Class, Event, Input, Item, Removal, RevisionOrder, SourceProfile, Verify,
+};
 use rig::{Rig, config, item, objects, plain_profile};
 
 #[test]
@@ -42,5 +44,21 @@ fn the_grave_of_a_re_created_object_is_its_own() {
         said(revision + 1, delete(version));
         said(revision + 1, of(uid, 1));
     }
+    assert_eq!(rig.cache(), objects(&[("a", 1), ("b", 2)]));
+}
+
+/// A delete does not tell which object of its key it is about.
+#[test]
+fn a_list_brings_back_what_an_old_delete_took_away() {
+    let source = SourceProfile {
+        class: Class::Whole,
+        order: RevisionOrder::Opaque,
+        ..plain_profile()
+    };
+    let (mut rig, watch) = Rig::watching(config(source));
+    rig.delete(watch, 11, "b");
+    rig.informer.verify(rig.now, Verify::Versions);
+    let list = rig.expect_list();
+    rig.list(list, 12, &[("a", 1), ("b", 2)]);
     assert_eq!(rig.cache(), objects(&[("a", 1), ("b", 2)]));
 }

@@ -2,8 +2,10 @@
 
 mod rig;
 
+use std::sync::Arc;
+
 use reflet_core::{Attempt, BadInput, Class, Feed, Input, Notice, RevisionOrder, SourceProfile};
-use rig::{Rig, config, objects, plain_profile};
+use rig::{Rig, config, item, objects, plain_profile};
 
 fn is_refused(rig: &mut Rig, attempt: Attempt) -> bool {
     let what = BadInput::OutOfPlace;
@@ -37,4 +39,30 @@ fn no_change_is_no_answer_to_who_knows_nothing_or_to_half_a_list() {
         assert!(is_refused(&mut rig, list), "after {pages} pages");
         assert_eq!(rig.cache(), objects(&[("a", 1)]));
     }
+}
+
+#[test]
+fn what_belongs_to_a_page_is_refused_outside_one() {
+    for input in [
+        (|| Input::PageEnd { next: None }) as fn() -> Input<'static, Arc<str>, u64>,
+        || Input::Item(item("a", 1)),
+        || Input::Undecodable {
+            size: 3,
+            error: "bad",
+        },
+        || Input::Opened { epoch: None },
+        || Input::Hint,
+    ] {
+        let mut rig = Rig::new(config(plain_profile()));
+        let list = rig.expect_list();
+        rig.say(list, input());
+        assert!(is_refused(&mut rig, list) && !rig.informer.is_synced());
+    }
+    let mut rig = Rig::new(config(plain_profile()));
+    let list = rig.expect_list();
+    for _ in 0..2 {
+        let (epoch, revision) = (None, Some(10.into()));
+        rig.say(list, Input::Page { epoch, revision });
+    }
+    assert!(is_refused(&mut rig, list), "a page within a page");
 }

@@ -1,4 +1,4 @@
-//! What health and notices say, and how tokens print.
+//! What health and notices say.
 
 mod rig;
 

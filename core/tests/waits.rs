@@ -236,3 +236,34 @@ fn a_verify_waits_until_the_watch_is_open() {
     rig.informer.handle_timeout(rig.now);
     rig.expect_list();
 }
+
+#[test]
+fn what_nobody_has_asked_to_start_need_not_be_cancelled() {
+    let starts = |rig: &mut Rig| {
+        rig.pass(Duration::from_secs(600));
+        let commands: Vec<_> = std::iter::from_fn(|| rig.command()).collect();
+        let one = matches!(commands[..], [Command::List { .. } | Command::Watch { .. }]);
+        assert!(one || commands.is_empty(), "{commands:?}");
+    };
+    let mut rig = Rig::new(config(plain_profile()));
+    starts(&mut rig);
+
+    let mut rig = Rig::new(config(plain_profile()));
+    let list = rig.expect_list();
+    rig.list(list, 10, &[("a", 1)]);
+    starts(&mut rig);
+
+    let (mut rig, watch) = Rig::watching(config(full_profile()));
+    rig.informer.verify(rig.now, Verify::Versions);
+    rig.fail(watch, FailureClass::Gone);
+    starts(&mut rig);
+}
+
+#[test]
+fn of_two_attempts_only_the_one_that_is_under_way_is_cancelled() {
+    let (mut rig, watch) = Rig::watching(config(full_profile()));
+    rig.informer.verify(rig.now, Verify::Versions);
+    rig.informer.stop(rig.now);
+    assert_eq!(rig.command(), Some(Command::Cancel { attempt: watch }));
+    assert_eq!(rig.command(), None, "nobody has heard of the list");
+}

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reflet_core::probe::{Canary, plant};
@@ -58,7 +59,9 @@ pub fn hunt_all(seeds: u64, jobs: NonZero<usize>) -> Vec<Found> {
     };
     let mut found = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..jobs.get()).map(|_| scope.spawn(hunters)).collect();
-        let found = threads.into_iter().filter_map(|thread| thread.join().ok());
+        let found = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
         found.flatten().collect::<Vec<_>>()
     });
     found.sort_by_key(|(turn, _)| *turn);

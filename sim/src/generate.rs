@@ -48,7 +48,7 @@ impl Trace {
         let count = if large {
             rng.usize(80..160)
         } else {
-            rng.usize(250..500)
+            rng.usize(320..560)
         };
         let swarm = Swarm::new(&mut rng, &setup);
         let mut steps = (0..count).map(|_| swarm.step(&mut rng, &setup)).collect();

@@ -101,8 +101,8 @@ impl Pins {
             .filter(|position| *position < until)
     }
 
-    /// The oldest end of a pass under way that covers a tombstone: who is at rest does not need
-    /// it, and does not pay for it (P10).
+    /// The oldest end of a pass under way that covers a tombstone: who rests elsewhere does not
+    /// need it, and does not pay for it.
     pub(super) fn oldest_pass_covering(&self, seq: u64, until: u64) -> Option<u64> {
         let mut ends = self.pass_ends.range(seq..until).map(|(end, _)| *end);
         ends.find(|end| self.pins.contains_key(end))

@@ -145,11 +145,18 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             self.freeze(limit);
             return Committed::Frozen;
         }
-        if !snapshot.shortcuts && self.shows_another_history(&snapshot, header.revision.as_ref()) {
+        let nameless = header.epoch.is_none();
+        if nameless
+            && !snapshot.shortcuts
+            && self.shows_another_history(&snapshot, header.revision.as_ref())
+        {
             reach!("rewind found by a verify of the content");
             snapshot.rewound = true;
         }
         if snapshot.rewound {
+            // What a watch beside it told of since belongs to a history that is no more.
+            snapshot.touched.clear();
+            snapshot.unmarked.clear();
             self.announce_rewind(&header);
             let mut changes = snapshot.staging.changes.iter();
             let rejected = changes.any(|change| matches!(change, Staged::Rejected { .. }));
@@ -158,7 +165,8 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 self.forget_versions();
             }
         }
-        self.quarantine.begin_list();
+        // Nobody knows which of these the list makes good again: the next one will.
+        let unsure = self.quarantine.begin_list();
         let difference = self.replace(&mut snapshot, header.revision.as_ref());
         if !snapshot.unknown_rejected {
             self.end_quarantine(&snapshot, header.revision.as_ref());
@@ -174,6 +182,8 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         }
         if self.degraded {
             reach!("degraded list");
+            self.want_verify_after_loss();
+        } else if unsure {
             self.want_verify_after_loss();
         }
         Committed::Yes
@@ -247,6 +257,14 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         }
     }
 
+    fn forget_version(&mut self, key: &K) {
+        let size = self.cache.entry(key.borrow()).map(|entry| entry.size);
+        if let Some(size) = size {
+            self.cache
+                .restamp(key.borrow(), VersionRef::parse(""), None, size);
+        }
+    }
+
     /// Brings the cache to the state that was collected.
     fn replace(
         &mut self,
@@ -266,10 +284,18 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 Staged::Delete { key, .. } | Staged::Rejected { key, .. } => (key.clone(), None),
             };
             if snapshot.is_overtaken(&key, revision) {
-                let deleted = !self.cache.contains(key.borrow());
-                reach!("delete above a running verify's revision", deleted);
+                reach!(
+                    "delete above a running verify's revision",
+                    !self.cache.contains(key.borrow())
+                );
                 self.cache.mark(key.borrow());
                 continue;
+            }
+            match &change {
+                Staged::Upsert(_) => self.graves.reopen(&key),
+                // What is kept instead may belong to another history, and so may its version.
+                Staged::Rejected { .. } if compare == Compare::Content => self.forget_version(&key),
+                Staged::Rejected { .. } | Staged::Delete { .. } => {}
             }
             let applied = self.apply(change, compare);
             self.cache.mark(key.borrow());

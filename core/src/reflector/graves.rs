@@ -59,6 +59,11 @@ impl<K: Ord + Clone> Graves<K> {
         self.newest.insert(key, grave);
     }
 
+    /// A list shows the key: whatever was heard of its delete, it is there.
+    pub(crate) fn reopen(&mut self, key: &K) {
+        self.newest.remove(key);
+    }
+
     /// Whether an update to this version is older than the delete, or the deleted version itself.
     pub(crate) fn covers(
         &self,

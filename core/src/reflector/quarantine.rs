@@ -80,10 +80,12 @@ impl<K: Ord + Clone> Quarantine<K> {
         self.recent = 0;
     }
 
-    /// A complete list is about to be taken.
-    pub(crate) fn begin_list(&mut self) {
+    /// A complete list is about to be taken. True: there are rejections without a name that may be
+    /// newer than it, or not.
+    pub(crate) fn begin_list(&mut self) -> bool {
         self.list = self.list.saturating_add(1);
         self.overflow = self.recent;
+        self.recent > 0
     }
 
     /// A complete list was taken: releases what it did not reject again, unless `spare` says that

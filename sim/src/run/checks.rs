@@ -21,8 +21,9 @@ impl Run<'_> {
     pub(super) fn after_call(&mut self, changed: bool) -> Checked {
         if self.neglected == 0 {
             let synced_before = self.observer.was_synced;
-            self.take_commands()?;
+            // What was found comes before what is done about it.
             let mut told = self.take_notices()?;
+            self.take_commands()?;
             // A collection that stays frozen does not say so again.
             told.refused |= matches!(self.engine.health().reason, Some(Condition::Frozen(_)));
             let all_clean = self.living.values().all(|talk| talk.clean);

@@ -30,7 +30,16 @@ impl Run<'_> {
         };
         let mut input = speaker.input(word);
         if let Some(lie) = lie {
-            twist(&mut input, lie, long.as_deref().unwrap_or_default());
+            let is_list = self
+                .living
+                .get(&attempt)
+                .is_some_and(|talk| talk.dialogue.is_list());
+            twist(
+                &mut input,
+                lie,
+                long.as_deref().unwrap_or_default(),
+                is_list,
+            );
         }
         self.engine.handle(now, attempt, input);
     }
@@ -182,7 +191,7 @@ impl<'a> Speaker<'a, '_> {
 }
 
 /// Twists an input. What has nothing to twist stays as it is.
-fn twist<'a>(input: &mut In<'a>, lie: Lie, long: &'a str) {
+fn twist<'a>(input: &mut In<'a>, lie: Lie, long: &'a str, is_list: bool) {
     match lie {
         Lie::Huge => set_revision(input, &"9".repeat(30)),
         Lie::NotDecimal => set_revision(input, "12x"),
@@ -216,16 +225,12 @@ fn twist<'a>(input: &mut In<'a>, lie: Lie, long: &'a str) {
                 *next = Some("1");
             }
         }
-        Lie::OutOfPlace => {
-            *input = match input {
-                Input::Page { .. } | Input::Item(_) | Input::PageEnd { .. } | Input::Unmodified => {
-                    Input::InitialEnd {
-                        revision: Some(1.into()),
-                    }
-                }
-                _ => Input::PageEnd { next: None },
+        Lie::OutOfPlace if is_list => {
+            *input = Input::InitialEnd {
+                revision: Some(1.into()),
             };
         }
+        Lie::OutOfPlace => *input = Input::PageEnd { next: None },
         Lie::BatchEnd => {
             if let Some(revision) = revision_mut(input).cloned() {
                 *input = Input::BatchEnd { revision };

@@ -67,7 +67,7 @@ impl Run<'_> {
         };
         let known = self.engine.unsubscribe(listener.id);
         let was_here = std::mem::replace(&mut listener.here, false);
-        self.observer.left += 1;
+        self.observer.left += usize::from(known);
         self.story
             .say(listener.lane, Kind::Normal, "leaves", String::new);
         Promise::Isolation.require(known == was_here, || {

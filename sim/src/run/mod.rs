@@ -85,7 +85,7 @@ pub fn run_strictly(trace: &Trace) -> Outcome {
     let second = run(trace);
     let alone = execute(trace, &mut Story::unheard(), Company::OnlyFirst);
     let compared = crate::oracles::check_determinism(first.hash, second.hash).and_then(|()| {
-        // Alone it pays for everything that it needs; in company others may pay for it.
+        // Alone it pays for all that it needs; in company others may pay for some of it.
         let comparable = !alone.reset;
         crate::oracles::check_isolation(first.seen, alone.seen, comparable)
     });

@@ -221,7 +221,7 @@ impl Run<'_> {
         if self.trace.setup.shape.opaque {
             // Without an order of revisions, an old one looks like a new one.
             let here = self.world.place();
-            self.observer.lost(here.epoch, here.head, true);
+            self.observer.replayed(here);
         }
         self.say(attempt, word, None)
     }
@@ -333,6 +333,10 @@ impl Run<'_> {
         self.hand_in(attempt, &word, lie);
         if let Some(before) = before {
             self.observer.expect_refusal(before != self.cached());
+        }
+        if word.completes() {
+            // Compared in full once more.
+            self.observer.compared = None;
         }
         self.observer.spoke(&word, talk.as_ref());
         if let (Word::Progress(at, Some(digest)), None) = (&word, lie) {

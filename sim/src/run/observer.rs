@@ -17,6 +17,8 @@ struct Loss {
     at: Place,
     /// Something of it was told.
     in_part: bool,
+    /// Only a list makes up for it.
+    for_good: bool,
     /// Predecessors and digests together find it before anything after it counts as complete.
     found_at_once: bool,
 }
@@ -145,7 +147,7 @@ impl Observer {
 
     /// A word is about to be handed over.
     pub(super) fn hears(&mut self, word: &Word, lie: Option<Lie>, world: &World) {
-        self.lied |= lie.is_some();
+        self.lied |= lie.is_some_and(|lie| self.misleads(lie));
         if word.completes() {
             self.readiness.served();
         }
@@ -168,6 +170,22 @@ impl Observer {
         }
     }
 
+    /// Whether a lie can be believed. The others can only be refused, and change nothing else.
+    fn misleads(&self, lie: Lie) -> bool {
+        match lie {
+            Lie::OutOfPlace | Lie::Token | Lie::Long => false,
+            Lie::NotDecimal => self.shape.opaque,
+            Lie::Huge
+            | Lie::Zero
+            | Lie::Lower
+            | Lie::LongKey
+            | Lie::BatchEnd
+            | Lie::Unchanged
+            | Lie::NoRevision
+            | Lie::Removal => true,
+        }
+    }
+
     /// A good object is spoilt on its way.
     pub(super) fn spoils(&mut self, word: &Word, world: &World) {
         if let Word::Item(key, _) | Word::Initial(key, _) | Word::Put(key, ..) = word
@@ -180,7 +198,7 @@ impl Observer {
     /// An event names its predecessor: that one must have been seen.
     fn misses(&mut self, previous: u64) {
         let lost = |loss: &Loss| loss.at.head == previous && !loss.in_part;
-        let named = self.shape.predecessors && previous > self.complete;
+        let named = self.shape.predecessors && !self.shape.fuzzy && previous > self.complete;
         if named && self.losses.iter().any(lost) {
             self.ceiling.detected(previous - 1);
         }
@@ -209,7 +227,18 @@ impl Observer {
                 head: revision,
             },
             in_part,
+            for_good: false,
             found_at_once: self.shape.predecessors && self.shape.digests && !in_part,
+        });
+    }
+
+    /// Old words came once more, in a source that cannot tell old from new.
+    pub(super) fn replayed(&mut self, here: Place) {
+        self.losses.push(Loss {
+            at: here,
+            in_part: true,
+            for_good: true,
+            found_at_once: false,
         });
     }
 
@@ -220,7 +249,8 @@ impl Observer {
 
     /// A new watch starts after a revision: what was lost later comes once more.
     pub(super) fn resumes(&mut self, revision: u64) {
-        self.losses.retain(|loss| loss.at.head <= revision);
+        self.losses
+            .retain(|loss| loss.at.head <= revision || loss.for_good);
         if self.ceiling.check(revision).is_ok() {
             self.ceiling.made_up();
         }
@@ -321,6 +351,7 @@ impl Observer {
             return Ok(());
         }
         self.ceiling.made_up();
+        self.versions.list();
         if ended.content {
             self.content_wanted = false;
         }
@@ -335,6 +366,7 @@ impl Observer {
         let fresh = ended.content || told.rewound || !synced_before;
         if ended.clean && all_clean && fresh {
             self.blurred = false;
+            self.versions = Versions::default();
         }
         Ok(())
     }
