@@ -15,7 +15,7 @@ use crate::trace::Trace;
 /// Each canary must be found within so many seeds.
 pub const SEEDS: u64 = 2_000;
 
-/// One seed in so many is run twice, and without the other subscribers.
+/// One seed in so many is run twice, and without the other subscribers: more than in a sweep.
 const STRICT: u64 = 8;
 
 /// How a canary was found.

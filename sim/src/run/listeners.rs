@@ -126,10 +126,14 @@ impl Run<'_> {
         let Some(listener) = self.listeners.get(which) else {
             return Ok(false);
         };
-        match self.engine.poll_delta(listener.id) {
-            Polled::Delta(delta) => self.hear(which, &delta).map(|()| true),
-            Polled::Yield => Ok(true),
-            Polled::Idle => Ok(false),
+        let id = listener.id;
+        loop {
+            match self.engine.poll_delta(id) {
+                Polled::Delta(delta) => return self.hear(which, &delta).map(|()| true),
+                // How often it yields depends on what is kept for others.
+                Polled::Yield => {}
+                Polled::Idle => return Ok(false),
+            }
         }
     }
 
