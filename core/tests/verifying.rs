@@ -5,6 +5,7 @@ mod rig;
 
 use std::time::Duration;
 
+use reflet_core::cache::Delta;
 use reflet_core::{
     Body, Class, Command, Condition, Config, Digest, FailureClass, Feed, Input, Item, Notice,
     OnRewind, Revision, SourceProfile, State, Verify, VersionRef,
@@ -178,6 +179,35 @@ fn a_watch_that_never_spoke_of_our_revision_does_not_hide_a_rewind_that_is_refus
     assert_eq!(
         rig.informer.health().reason,
         Some(Condition::OlderThanCache)
+    );
+}
+
+#[test]
+fn what_a_verify_of_the_content_could_not_read_is_no_news_once_it_reads_the_same() {
+    let (mut rig, _watch) = Rig::watching(config(stamped_profile()));
+    for (mode, unreadable) in [(Verify::Content, true), (Verify::Versions, false)] {
+        rig.informer.verify(rig.now, mode);
+        let list = rig.expect_list();
+        begin(&mut rig, list, 10);
+        let b = if unreadable {
+            bad("b", 2)
+        } else {
+            item("b", 2)
+        };
+        rig.say(list, Input::Item(item("a", 1)));
+        rig.say(list, Input::Item(b));
+        rig.say(list, Input::PageEnd { next: None });
+    }
+    rig.mirror.log.clear();
+    rig.drain();
+    assert!(rig.health().quarantined.is_empty());
+    assert!(
+        !rig.mirror
+            .log
+            .iter()
+            .any(|delta| matches!(delta, Delta::Updated { .. })),
+        "{:?}",
+        rig.mirror.log
     );
 }
 

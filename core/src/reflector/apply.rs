@@ -262,7 +262,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             applied = Applied::Updated;
             if same_incarnation(entry.incarnation, incarnation) {
                 let same = same_version(entry.version, version);
+                // What a rewind or a verify of the content left without a version.
+                let forgotten = VersionRef::parse("") == *entry.version;
                 let same_content = match compare {
+                    _ if forgotten => (self.same)(entry.value, &value),
                     Compare::Versions => same,
                     Compare::Content => same && (self.same)(entry.value, &value),
                     Compare::Rewound => (self.same)(entry.value, &value),

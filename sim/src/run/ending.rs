@@ -250,7 +250,7 @@ impl Run<'_> {
             let key = self.next_key(turn);
             self.changes += self.world.write([key], [], Poison::None, 1);
             self.world.sync_all();
-            self.annoy(nuisance, turn)?;
+            self.annoy(nuisance, turn, round)?;
             self.answer_everything()?;
             let until = self.now.saturating_add(round);
             while let Some(deadline) = self
@@ -283,10 +283,13 @@ impl Run<'_> {
         state.keys().nth(nth).copied().unwrap_or(0)
     }
 
-    fn annoy(&mut self, nuisance: Nuisance, turn: u32) -> Checked {
+    fn annoy(&mut self, nuisance: Nuisance, turn: u32, round: Duration) -> Checked {
         if nuisance == Nuisance::Compact {
             // History is kept for longer than a list takes.
-            self.world.compact(8);
+            let pages = self.trace.setup.keys / self.config.limits.page_items + 1;
+            let list = self.config.timing.page_interval.saturating_mul(pages);
+            let rounds = list.as_nanos() / round.as_nanos();
+            self.world.compact(8 + usize::try_from(rounds).unwrap_or(0));
         }
         let newest = self.living.keys().next_back().copied();
         let Some(attempt) = newest.filter(|_| turn % 7 == 3) else {
