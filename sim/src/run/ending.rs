@@ -292,6 +292,12 @@ impl Run<'_> {
             self.world.compact(8 + usize::try_from(rounds).unwrap_or(0));
         }
         let newest = self.living.keys().next_back().copied();
+        // A dead connection says nothing, not even once more.
+        let newest = newest.filter(|attempt| {
+            self.living
+                .get(attempt)
+                .is_some_and(|talk| !talk.dialogue.muted)
+        });
         let Some(attempt) = newest.filter(|_| turn % 7 == 3) else {
             return Ok(());
         };

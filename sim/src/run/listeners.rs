@@ -71,7 +71,7 @@ impl Run<'_> {
         self.story
             .say(listener.lane, Kind::Normal, "leaves", String::new);
         Promise::Isolation.require(known == was_here, || {
-            format!("leaving says {known} of a subscriber that is {was_here}ly there")
+            format!("leaving says {known} of a subscriber; it was there: {was_here}")
         })?;
         self.after_call(true)
     }

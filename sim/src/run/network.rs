@@ -262,7 +262,7 @@ impl Run<'_> {
                     matches!(word, Word::Item(..) | Word::Initial(..) | Word::Put(..))
                 }
                 Lie::Removal => matches!(word, Word::Initial(..)),
-                Lie::OutOfPlace | Lie::Long => true,
+                Lie::OutOfPlace | Lie::Long => !word.is_last(),
                 Lie::NoRevision => matches!(word, Word::Page(..) | Word::InitialEnd(_)),
                 Lie::Huge | Lie::NotDecimal | Lie::Zero | Lie::Lower | Lie::BatchEnd => {
                     word.has_revision()
