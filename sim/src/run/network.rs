@@ -338,7 +338,9 @@ impl Run<'_> {
             // Compared in full once more.
             self.observer.compared = None;
         }
-        self.observer.spoke(&word, talk.as_ref());
+        let true_word = lie.is_none();
+        self.observer
+            .spoke(&word, talk.as_ref().filter(|_| true_word));
         if let (Word::Progress(at, Some(digest)), None) = (&word, lie) {
             self.compare_digest(*at, *digest);
         }

@@ -148,7 +148,7 @@ impl Observer {
     /// A word is about to be handed over.
     pub(super) fn hears(&mut self, word: &Word, lie: Option<Lie>, world: &World) {
         self.lied |= lie.is_some_and(|lie| self.misleads(lie));
-        if word.completes() {
+        if word.completes() && lie.is_none() {
             self.readiness.served();
         }
         match word {
@@ -305,6 +305,8 @@ impl Observer {
             Notice::Synced { .. } => self.readiness.announce()?,
             Notice::Relisted { deleted, .. } => told.inferred += deleted,
             Notice::ObjectRejected { key, .. } => told.rejected.push(Arc::clone(key)),
+            // Good again in the same batch.
+            Notice::ObjectRecovered { key } => told.rejected.retain(|rejected| rejected != key),
             Notice::StaleList { .. } => self.stale = true,
             Notice::EpochRefused { .. } | Notice::Frozen { .. } => told.refused = true,
             Notice::BadInput { .. } => {
