@@ -210,6 +210,14 @@ pub enum Lie {
     Removal,
 }
 
+impl Lie {
+    /// Whether the end of a list or of an initial stream no longer looks like one.
+    #[must_use]
+    pub fn hides_an_end(self) -> bool {
+        matches!(self, Self::Token | Self::OutOfPlace | Self::BatchEnd)
+    }
+}
+
 /// One decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {

@@ -338,9 +338,8 @@ impl Run<'_> {
             // Compared in full once more.
             self.observer.compared = None;
         }
-        let true_word = lie.is_none();
-        self.observer
-            .spoke(&word, talk.as_ref().filter(|_| true_word));
+        let ends = !lie.is_some_and(Lie::hides_an_end);
+        self.observer.spoke(&word, talk.as_ref().filter(|_| ends));
         if let (Word::Progress(at, Some(digest)), None) = (&word, lie) {
             self.compare_digest(*at, *digest);
         }

@@ -148,7 +148,7 @@ impl Observer {
     /// A word is about to be handed over.
     pub(super) fn hears(&mut self, word: &Word, lie: Option<Lie>, world: &World) {
         self.lied |= lie.is_some_and(|lie| self.misleads(lie));
-        if word.completes() && lie.is_none() {
+        if word.completes() && !lie.is_some_and(Lie::hides_an_end) {
             self.readiness.served();
         }
         match word {
