@@ -93,7 +93,8 @@ impl Run<'_> {
         let dialogue = Dialogue::new(&self.world, ask, self.turns);
         let talk = Talk {
             clean: self.world.is_of_one_mind(),
-            content: self.observer.content_wanted,
+            // One that nobody saw begin may have begun before that was wanted.
+            content: self.observer.content_wanted && self.unseen_since.is_none(),
             dialogue,
             pages: 0,
             command: moment,
@@ -176,8 +177,9 @@ impl Run<'_> {
                 .get(&attempt)
                 .and_then(|talk| talk.dialogue.last.as_ref());
             let begun = matches!(begun, Some(Word::Put(_, _, at, _) | Word::Delete(_, _, at, _)) if *at == lost);
-            self.observer
-                .lost(epoch, lost, begun || fault == Fault::LoseWord);
+            // What changes places twice is where it was.
+            let whole = fault == Fault::LoseTransaction && !begun;
+            self.observer.lost(epoch, lost, !whole);
         }
         if fault != Fault::None {
             let text = format_args!("{attempt}: {fault:?}");
