@@ -21,15 +21,7 @@ pub(super) struct Many(VecDeque<u32>);
 
 impl Chain {
     pub(super) fn is_empty(&self) -> bool {
-        self.newest().is_none()
-    }
-
-    pub(super) fn newest(&self) -> Option<u32> {
-        match self {
-            Self::Empty => None,
-            Self::One(id) => Some(*id),
-            Self::Many(many) => many.0.back().copied(),
-        }
+        matches!(self, Self::Empty)
     }
 
     /// Adds a version that is newer than all others.
@@ -65,6 +57,15 @@ impl Chain {
                     *self = Self::One(only);
                 }
             }
+        }
+    }
+
+    /// The newest version of a kind.
+    pub(super) fn newest_where(&self, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        match self {
+            Self::Empty => None,
+            Self::One(id) => Some(*id).filter(|id| is_it(*id)),
+            Self::Many(many) => many.0.iter().rev().copied().find(|id| is_it(*id)),
         }
     }
 

@@ -111,27 +111,34 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
                 );
                 since = node.until;
                 assert!(!matches!(node.state, OldState::Vacant));
-                let carried = if entry.chain.newest() == Some(old) {
+                if matches!(node.state, OldState::Deleted { .. }) {
+                    assert_eq!(
+                        node.cost, 0,
+                        "a superseded tombstone is paid for in advance"
+                    );
+                    olds += 1;
+                    continue;
+                }
+                let carried = if log.newest_value(*id) == Some(old) {
                     log.tombstone_cost(*id)
                 } else {
                     None
                 };
                 assert!(node.cost >= OLD_COST + carried.unwrap_or(0));
                 let owner = log.pins.get(node.owner).map(|_| node.owner);
-                let pays = |owner: u64| match node.state {
-                    // Whoever needed it pays, until it moves on.
-                    OldState::Deleted { .. } => (node.seq..node.until).contains(&owner),
-                    OldState::Value(_) | OldState::Vacant => {
-                        log.pins.oldest_covering(node.seq, node.until) == Some(owner)
-                    }
-                };
+                let pays =
+                    |owner: u64| log.pins.oldest_covering(node.seq, node.until) == Some(owner);
                 assert!(owner.is_none_or(pays), "the oldest pays");
                 olds += 1;
                 retained += u128::from(node.cost);
             }
             match entry.state {
                 State::Vacant => panic!("a vacant entry is in the list"),
-                State::Dead(_) => assert!(!entry.chain.is_empty(), "a tombstone has a chain"),
+                State::Dead(ref dead) => {
+                    assert!(!entry.chain.is_empty(), "a tombstone has a chain");
+                    let seen = log.newest_value(*id).is_some();
+                    assert_eq!(dead.last.is_some(), seen, "what nobody saw has no content");
+                }
                 State::Live(_) => {}
             }
         }
@@ -170,6 +177,20 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             "pins are held or have lapsed"
         );
         let mut owned = 0;
+        for (end, _, tombstones) in log.pins.passes() {
+            let mut next = tombstones;
+            while let Some(id) = next {
+                let old = &log.nodes.olds[id];
+                assert_eq!(old.owner, end);
+                assert!(
+                    (old.seq..old.until).contains(&end),
+                    "a pass needs its tombstones"
+                );
+                assert!(matches!(old.state, OldState::Deleted { .. }));
+                next = old.next_owned;
+                owned += 1;
+            }
+        }
         for (position, pin) in log.pins.iter() {
             let (mut charge, mut next) = (0, pin.owned);
             while let Some(id) = next {
@@ -234,7 +255,8 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
                 }
             }
         }
-        assert_eq!(&ends, log.pins.passes());
+        let passes = log.pins.passes().map(|(end, passes, _)| (end, passes));
+        assert_eq!(ends, passes.collect());
     }
 
     /// The sequence numbers along a part of the list.

@@ -49,6 +49,10 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
             print.add((2, ranks.of(position), pin.charge));
             self.print_owned(pin.owned, &ranks, print);
         }
+        for (end, passes, tombstones) in log.pins.passes() {
+            print.add((5, ranks.of(end), passes));
+            self.print_owned(tombstones, &ranks, print);
+        }
         for head in log.pins.orphans() {
             print.add(3);
             self.print_owned(Some(*head), &ranks, print);
@@ -140,14 +144,16 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
                 next_owned: _,
             } = &self.log.nodes.olds[id];
             print.add([seq, until, born].map(|seq| ranks.of(*seq)));
-            let owner = self.log.pins.get(*owner).and(ranks.of(*owner));
+            let kept = match state {
+                OldState::Deleted { .. } => self.log.pins.has_pass_end(*owner),
+                OldState::Value(_) | OldState::Vacant => self.log.pins.get(*owner).is_some(),
+            };
+            let owner = ranks.of(*owner).filter(|_| kept);
             print.add((in_list, reborn_inferred, cost, owner));
             match state {
                 OldState::Vacant => print.add("vacant"),
                 OldState::Value(value) => print.add_debug(&("value", value)),
-                OldState::Deleted { last, inferred } => {
-                    print.add_debug(&("deleted", last, inferred));
-                }
+                OldState::Deleted { inferred } => print.add(("deleted", inferred)),
             }
         }
     }

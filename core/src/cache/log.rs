@@ -9,10 +9,13 @@ use crate::probe::{canary, reach};
 use super::nodes::{Dead, EntryNode, Link, Live, Nodes, OldNode, OldState, State};
 use super::pins::Pins;
 
-/// What an entry, and what a superseded version costs beside its content, in bytes. Constants
+/// What an entry, and what a superseded value costs beside its content, in bytes. Constants
 /// rather than `size_of`, so that limits are hit at the same point on every target (P11).
 pub(super) const ENTRY_COST: u64 = 128;
-pub(super) const OLD_COST: u64 = 96;
+/// Two nodes: the value's own, and that of its delete, should a pass still have to come by it when
+/// the key is created again. Paid in advance, so that a subscriber is charged with the same
+/// whoever else is there (P10).
+pub(super) const OLD_COST: u64 = 2 * 96;
 
 #[derive(Clone)]
 pub(super) struct Log<K, V> {
@@ -104,7 +107,7 @@ impl<K: Key, V: Clone> Log<K, V> {
         let live = entry.live()?;
         let last = last.unwrap_or_else(|| live.value.clone());
         let dead = Dead {
-            last,
+            last: Some(last),
             size: live.size,
             inferred,
         };
@@ -121,32 +124,32 @@ impl<K: Key, V: Clone> Log<K, V> {
         self.nodes.move_to_last(Link::entry(id));
     }
 
-    /// Takes the current version out of an entry and keeps it if somebody still needs it: a value,
-    /// if a pin covers it; a tombstone, if a pass under way must still hand it out. (A subscriber
-    /// at rest does not care: having nothing is the same with a tombstone and without.)
+    /// Takes the current version out of an entry, and keeps it if somebody still needs it.
     fn supersede(&mut self, id: u32, until: u64) {
         self.drop_tombstone(id);
         let entry = &mut self.nodes.entries[id];
         let state = core::mem::take(&mut entry.state);
         let (seq, born, reborn_inferred) = (entry.seq, entry.born, entry.reborn_inferred);
-        let owner = match state {
-            State::Dead(_) => self.pins.oldest_pass_covering(seq, until),
-            State::Live(_) | State::Vacant => self.pins.oldest_covering(seq, until),
+        let (state, cost) = match state {
+            State::Live(live) => {
+                let cost = OLD_COST.saturating_add(bounded(live.size));
+                (OldState::Value(live.value), cost)
+            }
+            State::Dead(dead) => {
+                let inferred = dead.inferred;
+                (OldState::Deleted { inferred }, 0)
+            }
+            State::Vacant => return,
         };
-        let Some(owner) = owner else {
+        let Some(owner) = self.keeper(&state, seq, until) else {
             return;
         };
         let in_list = self.pins.pass_reaches(seq) && !canary!(LoseOvertaken);
         reach!("pass overtaken by a write", in_list);
-        let (state, size) = match state {
-            State::Live(live) => (OldState::Value(live.value), live.size),
-            State::Dead(dead) if in_list => {
-                reach!("tombstone overtaken by a re-created object");
-                let (last, inferred) = (dead.last, dead.inferred);
-                (OldState::Deleted { last, inferred }, dead.size)
-            }
-            State::Dead(_) | State::Vacant => return,
-        };
+        reach!(
+            "tombstone overtaken by a re-created object",
+            matches!(state, OldState::Deleted { .. })
+        );
         let old = OldNode {
             in_list,
             reborn_inferred,
@@ -162,7 +165,7 @@ impl<K: Key, V: Clone> Log<K, V> {
         if in_list {
             self.nodes.insert_after(Link::entry(id), Link::old(old));
         }
-        self.charge(old, OLD_COST.saturating_add(bounded(size)));
+        self.charge(old, cost);
         self.give(old, owner);
     }
 
@@ -182,21 +185,29 @@ impl<K: Key, V: Clone> Log<K, V> {
         }
     }
 
-    /// A tombstone exists for the sake of its chain, so the newest version there pays for it.
+    /// The version that a tombstone is charged to: the newest value that somebody saw.
+    pub(super) fn newest_value(&self, id: u32) -> Option<u32> {
+        let olds = &self.nodes.olds;
+        let chain = &self.nodes.entries[id].chain;
+        chain.newest_where(|old| matches!(olds[old].state, OldState::Value(_)))
+    }
+
+    /// A tombstone is there for those who saw the object, so what the newest of them saw pays for
+    /// it. Where nobody did, its content goes.
     fn carry_tombstone(&mut self, id: u32) {
-        if let (Some(cost), Some(newest)) = (
-            self.tombstone_cost(id),
-            self.nodes.entries[id].chain.newest(),
-        ) {
-            self.charge(newest, cost);
+        match (self.tombstone_cost(id), self.newest_value(id)) {
+            (Some(cost), Some(newest)) => self.charge(newest, cost),
+            (Some(_), None) => {
+                if let State::Dead(dead) = &mut self.nodes.entries[id].state {
+                    dead.last = None;
+                }
+            }
+            (None, _) => {}
         }
     }
 
     fn drop_tombstone(&mut self, id: u32) {
-        if let (Some(cost), Some(newest)) = (
-            self.tombstone_cost(id),
-            self.nodes.entries[id].chain.newest(),
-        ) {
+        if let (Some(cost), Some(newest)) = (self.tombstone_cost(id), self.newest_value(id)) {
             self.retained -= u128::from(cost);
             let old = &mut self.nodes.olds[newest];
             old.cost -= cost;
@@ -218,11 +229,14 @@ impl<K: Key, V: Clone> Log<K, V> {
         }
     }
 
-    /// Makes the pin at `owner` pay for a version that nobody pays for.
+    /// Makes the pin at `owner` pay for a value that nobody pays for, or keeps a tombstone for the
+    /// passes that end there.
     fn give(&mut self, old: u32, owner: u64) {
-        if let Some(pin) = self.pins.get_mut(owner) {
-            let node = &mut self.nodes.olds[old];
-            node.owner = owner;
+        let node = &mut self.nodes.olds[old];
+        node.owner = owner;
+        if matches!(node.state, OldState::Deleted { .. }) {
+            node.next_owned = self.pins.keep_tombstone(owner, old);
+        } else if let Some(pin) = self.pins.get_mut(owner) {
             node.next_owned = pin.owned.replace(old);
             pin.charge += u128::from(node.cost);
             self.enforce_limit(owner);
@@ -265,7 +279,7 @@ impl<K: Key, V: Clone> Log<K, V> {
         let orphan = self.pins.pop_orphan(|id| olds[id].next_owned)?;
         self.count_step();
         let old = &self.nodes.olds[orphan];
-        match self.payer(&old.state, old.seq, old.until) {
+        match self.keeper(&old.state, old.seq, old.until) {
             Some(owner) => {
                 reach!("superseded version handed to the next older subscriber");
                 reach!(
@@ -279,8 +293,10 @@ impl<K: Key, V: Clone> Log<K, V> {
         }
     }
 
-    /// The position that pays for a superseded version in force in `[seq, until)`.
-    fn payer(&self, state: &OldState<V>, seq: u64, until: u64) -> Option<u64> {
+    /// For whom a version that was in force in `[seq, until)` is kept: a value for the oldest pin
+    /// that covers it, which pays; a tombstone for a pass under way that must still hand it out. (A
+    /// subscriber at rest does not care: having nothing is the same with a tombstone and without.)
+    fn keeper(&self, state: &OldState<V>, seq: u64, until: u64) -> Option<u64> {
         match state {
             OldState::Deleted { .. } => self.pins.oldest_pass_covering(seq, until),
             OldState::Value(_) | OldState::Vacant => self.pins.oldest_covering(seq, until),
@@ -297,9 +313,9 @@ impl<K: Key, V: Clone> Log<K, V> {
         if in_list {
             self.nodes.unlink(Link::old(old));
         }
+        let carried = self.newest_value(id) == Some(old);
         let Nodes { entries, olds, .. } = &mut self.nodes;
         let entry = &mut entries[id];
-        let carried = entry.chain.newest() == Some(old);
         entry.chain.remove(seq, |id| olds[id].seq);
         self.retained -= u128::from(olds.remove(old).cost);
         let (is_last, is_dead) = (

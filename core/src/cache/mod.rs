@@ -19,7 +19,8 @@
 //! that is in force at the *end*: the step from the version in force at the *base*, found in the
 //! key's chain of superseded versions, to this one (P4). It can stop anywhere, and writes may come
 //! in between: an entry that moves away while a pass may still be coming leaves the superseded
-//! version at its old place. So what is handed out is the state at one published point, however
+//! version at its old place, and a tombstone that a new object takes the place of leaves a mark
+//! there for as long as the pass is under way. So what is handed out is the state at one published point, however
 //! slowly it is polled; a key that changes all the time cannot hold a pass up; and the mark at the
 //! end says of exactly that state which revision it is (P9). At the end of the pass its end becomes
 //! the next base.

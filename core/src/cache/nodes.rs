@@ -78,8 +78,9 @@ pub(super) struct Live<V> {
 /// A tombstone: what is left of an object while some cursor still has an older version of it.
 #[derive(Clone)]
 pub(super) struct Dead<V> {
-    /// The last known state before it went.
-    pub(super) last: V,
+    /// The last known state before it went; `None` where nobody has seen the object, and the
+    /// tombstone is kept for the sake of its chain alone.
+    pub(super) last: Option<V>,
     /// The size of that state.
     pub(super) size: usize,
     pub(super) inferred: bool,
@@ -151,9 +152,10 @@ pub(super) struct OldNode<V> {
     pub(super) state: OldState<V>,
     /// The bytes that it is charged with.
     pub(super) cost: u64,
-    /// The position of the pin that pays; where there is no such pin any more, it is an orphan.
+    /// The position of the pin that pays, or of the passes' end that a tombstone is kept for;
+    /// where there is none any more, it is an orphan.
     pub(super) owner: u64,
-    /// The next version that the same pin owns.
+    /// The next version that the same pin owns, or tombstone kept for the same passes.
     pub(super) next_owned: Option<u32>,
 }
 
@@ -164,7 +166,6 @@ pub(super) enum OldState<V> {
     Vacant,
     Value(V),
     Deleted {
-        last: V,
         inferred: bool,
     },
 }

@@ -14,6 +14,16 @@ pub(super) struct Pin {
     pub(super) charge: u128,
 }
 
+/// The passes under way that end at one position.
+#[derive(Clone, Default)]
+pub(super) struct PassEnd {
+    passes: u32,
+    /// The first of the superseded tombstones that are kept for them, linked by `next_owned`.
+    /// Nobody is charged with these: who rests at the same position does not need them, and what
+    /// they cost is part of what was paid for the values that were deleted.
+    tombstones: Option<u32>,
+}
+
 /// All positions, by their sequence number. Position 0 covers nothing and is never pinned.
 #[derive(Clone, Default)]
 pub(super) struct Pins {
@@ -21,8 +31,8 @@ pub(super) struct Pins {
     /// Which subscriber (by its slot) holds which position, as base or as end of its pass. A pin
     /// lives as long as somebody holds it.
     holders: BTreeSet<(u64, u32)>,
-    /// The ends of the passes under way, and how many end there.
-    pass_ends: BTreeMap<u64, u32>,
+    /// The passes under way, by where they end.
+    pass_ends: BTreeMap<u64, PassEnd>,
     /// Positions that are still held, but whose pins are gone because they cost too much.
     lapsed: BTreeSet<u64>,
     /// Lists of versions whose pin is gone, to be given to the next pin or freed.
@@ -101,21 +111,27 @@ impl Pins {
             .filter(|position| *position < until)
     }
 
-    /// The oldest end of a pass under way that covers a tombstone: who rests elsewhere does not
-    /// need it, and does not pay for it.
+    /// The oldest end of a pass under way that covers a tombstone in force in `[seq, until)`.
     pub(super) fn oldest_pass_covering(&self, seq: u64, until: u64) -> Option<u64> {
         let mut ends = self.pass_ends.range(seq..until).map(|(end, _)| *end);
-        ends.find(|end| self.pins.contains_key(end))
+        ends.next()
+    }
+
+    /// Keeps a superseded tombstone for the passes that end at `end`. Returns the one to be linked
+    /// behind it.
+    pub(super) fn keep_tombstone(&mut self, end: u64, old: u32) -> Option<u32> {
+        self.pass_ends.get_mut(&end)?.tombstones.replace(old)
     }
 
     pub(super) fn begin_pass(&mut self, end: u64) {
-        *self.pass_ends.entry(end).or_default() += 1;
+        self.pass_ends.entry(end).or_default().passes += 1;
     }
 
     pub(super) fn end_pass(&mut self, end: u64) {
-        if let Some(count) = self.pass_ends.get_mut(&end) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(pass_end) = self.pass_ends.get_mut(&end) {
+            pass_end.passes -= 1;
+            if pass_end.passes == 0 {
+                self.orphans.extend(pass_end.tombstones);
                 self.pass_ends.remove(&end);
             }
         }
@@ -163,10 +179,19 @@ impl Pins {
         &self.lapsed
     }
 
-    #[cfg(test)]
-    pub(super) fn passes(&self) -> &BTreeMap<u64, u32> {
-        &self.pass_ends
+    #[cfg(feature = "simulated")]
+    pub(super) fn has_pass_end(&self, end: u64) -> bool {
+        self.pass_ends.contains_key(&end)
     }
+
+    /// The ends of the passes under way, how many end there, and the first of the tombstones that
+    /// are kept for them.
+    #[cfg(any(test, feature = "simulated"))]
+    pub(super) fn passes(&self) -> impl Iterator<Item = (u64, u32, Option<u32>)> {
+        let ends = self.pass_ends.iter();
+        ends.map(|(end, pass_end)| (*end, pass_end.passes, pass_end.tombstones))
+    }
+
     /// The heads of the lists of versions whose pin is gone.
     #[cfg(feature = "simulated")]
     pub(super) fn orphans(&self) -> &[u32] {

@@ -57,7 +57,11 @@ struct Now<'a, V> {
 
 enum NowState<'a, V> {
     Value(&'a V),
-    Gone { last: &'a V, inferred: bool },
+    /// With its last known state, where that is still known.
+    Gone {
+        last: Option<&'a V>,
+        inferred: bool,
+    },
 }
 
 impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
@@ -299,7 +303,7 @@ impl<K: Key, V: Clone> Log<K, V> {
                     State::Vacant => return Visit::Skip,
                     State::Live(live) => NowState::Value(&live.value),
                     State::Dead(dead) => NowState::Gone {
-                        last: &dead.last,
+                        last: dead.last.as_ref(),
                         inferred: dead.inferred,
                     },
                 };
@@ -322,8 +326,8 @@ impl<K: Key, V: Clone> Log<K, V> {
                 let state = match &old.state {
                     OldState::Vacant => return Visit::Skip,
                     OldState::Value(value) => NowState::Value(value),
-                    OldState::Deleted { last, inferred } => NowState::Gone {
-                        last,
+                    OldState::Deleted { inferred } => NowState::Gone {
+                        last: None,
                         inferred: *inferred,
                     },
                 };
@@ -404,7 +408,7 @@ impl<K: Key, V: Clone> Log<K, V> {
                         reach!("re-created outside the filter");
                         (seen, now.reborn_inferred)
                     }
-                    NowState::Gone { last, inferred } if same => (*last, *inferred),
+                    NowState::Gone { last, inferred } if same => (last.unwrap_or(seen), *inferred),
                     NowState::Gone { inferred, .. } => {
                         reach!("re-created and deleted again while a subscriber sleeps");
                         (seen, *inferred)

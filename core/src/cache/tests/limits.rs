@@ -1,6 +1,9 @@
 //! Limits: who pays, who is reset, and how many steps anything takes.
 
 use super::*;
+use crate::cache::log::OLD_COST;
+
+const OLD: usize = OLD_COST as usize + SIZE;
 
 #[test]
 fn who_falls_too_far_behind_is_reset_and_nobody_else_notices() {
@@ -152,4 +155,38 @@ fn ten_thousand_laggards_on_a_hot_key_cost_no_more_steps_each_than_one() {
         assert!(rig.0.take_steps() <= 10_000 * (16 + 4 + 2 * STEPS_PER_CALL as u64));
         rig.assert_settled();
     }
+}
+
+#[test]
+fn nobody_is_charged_for_a_tombstone_that_only_another_pass_needs() {
+    let mut rig = Rig::with_limit(2 * OLD);
+    let sleeper = rig.join();
+    rig.put("gone", 1);
+    rig.publish(1);
+    rig.drain(sleeper);
+    let quick = rig.join();
+    rig.put("a", 1);
+    rig.put("b", 1);
+    rig.remove("gone");
+    rig.publish(2);
+    rig.drain(quick);
+    let newcomer = rig.join();
+    assert_eq!(
+        rig.poll(newcomer),
+        "+a=1",
+        "its pass ends where the quick one rests"
+    );
+    rig.put("gone", 2);
+    rig.put("a", 2);
+    rig.put("b", 2);
+    rig.publish(3);
+    rig.0.check();
+    assert_eq!(
+        rig.drain(newcomer),
+        ["+b=1", "@2!", "+gone=2", "~a=1>2", "~b=1>2", "@3"]
+    );
+    assert_eq!(rig.drain(quick), ["+gone=2", "~a=1>2", "~b=1>2", "@3"]);
+    assert_eq!(rig.0.take_lapsed(), None);
+    rig.drain(sleeper);
+    rig.assert_settled();
 }
