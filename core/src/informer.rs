@@ -160,8 +160,9 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         informer
     }
 
-    /// Says how contents are compared where versions cannot tell: after a rewind, and for
-    /// [`Verify::Content`]. By default every such object counts as changed.
+    /// Says how contents are compared where versions cannot tell: after a rewind, for
+    /// [`Verify::Content`], and of objects that have none. By default every such object counts as
+    /// changed.
     pub fn set_content_eq(&mut self, same: fn(&V, &V) -> bool) {
         self.same = same;
     }
@@ -274,8 +275,8 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     /// Whether the cache has this very version already, so that its payload need not be decoded:
     /// hand it in as [`Body::Unchanged`](crate::Body::Unchanged). Always false where the same
-    /// version could stand for other content: after an epoch change, and for a verify of the
-    /// content.
+    /// version could stand for other content: after an epoch change, for a verify of the
+    /// content, and of an object without a version.
     #[must_use]
     pub fn holds(
         &self,

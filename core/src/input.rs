@@ -95,7 +95,7 @@ pub enum Input<'a, K: Key, V> {
 pub struct Item<'a, K: Key, V> {
     /// Its key.
     pub key: &'a K::Borrowed,
-    /// Its version.
+    /// Its version; [`VersionRef::NONE`] where the source gives none.
     pub version: VersionRef<'a>,
     /// Its incarnation, where the source tells re-created objects apart.
     pub incarnation: Option<Incarnation>,

@@ -143,7 +143,7 @@ impl fmt::Debug for Revision {
 /// One object's version, as its source stamped it.
 ///
 /// Equality is always defined; the order of decimals is only used where the source declares that
-/// its versions are ordered.
+/// its versions are ordered. An empty version says that there is none: see [`VersionRef::NONE`].
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Version(Token);
 
@@ -161,6 +161,12 @@ impl Version {
             Token::Number(number) => VersionRef(TokenRef::Number(*number)),
             Token::Text(text) => VersionRef(TokenRef::Text(text)),
         }
+    }
+
+    /// Whether the source gave no version.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.as_ref().is_none()
     }
 
     /// Which of two versions is newer; `None` where one of them is not a decimal number.
@@ -204,6 +210,17 @@ enum TokenRef<'a> {
 pub struct VersionRef<'a>(TokenRef<'a>);
 
 impl<'a> VersionRef<'a> {
+    /// No version: what an object has whose source does not stamp it. It prints as nothing, and
+    /// says nothing of what it stands for, so the contents are compared instead (see
+    /// [`Informer::set_content_eq`](crate::Informer::set_content_eq)).
+    pub const NONE: VersionRef<'static> = VersionRef(TokenRef::Text(""));
+
+    /// Whether the source gave no version.
+    #[must_use]
+    pub fn is_none(self) -> bool {
+        self == Self::NONE
+    }
+
     /// The version that prints as `text`.
     #[must_use]
     pub fn parse(text: &'a str) -> Self {

@@ -5,11 +5,12 @@ mod rig;
 
 use std::sync::Arc;
 
+use reflet_core::cache::Delta;
 use reflet_core::{
-    Body, Command, Digest, Epoch, Incarnation, Informer, Input, Item, Key, Revision, SourceProfile,
-    Timestamp, Version, VersionRef,
+    Body, Change, Command, Digest, Epoch, Event, Incarnation, Informer, Input, Item, Key, Revision,
+    SourceProfile, Timestamp, Verify, Version, VersionRef,
 };
-use rig::{config, plain_profile};
+use rig::{Rig, config, item, objects, plain_profile};
 
 #[test]
 fn tokens_print_as_they_came() {
@@ -96,4 +97,56 @@ fn a_digest_is_the_same_in_every_language() {
         share(b"key", "18446744073709551616"),
         Digest(0x1fdf_ce06_f6e1_8f91)
     );
+}
+
+fn unstamped(key: &str, value: u64) -> Item<'_, Arc<str>, u64> {
+    Item {
+        version: VersionRef::NONE,
+        ..item(key, value)
+    }
+}
+
+#[test]
+fn objects_without_a_version_are_compared_by_their_content() {
+    let (mut rig, watch) = Rig::watching(config(plain_profile()));
+    for value in [3, 4, 4] {
+        let change = Change::Upsert(unstamped("a", value));
+        let event = Event {
+            change,
+            revision: None,
+            previous: None,
+        };
+        rig.say(watch, Input::Event(event));
+    }
+    rig.drain();
+    rig.mirror.log.clear();
+    rig.informer.verify(rig.now, Verify::Versions);
+    let list = rig.expect_list();
+    let revision = Some(20.into());
+    rig.say(
+        list,
+        Input::Page {
+            epoch: None,
+            revision,
+        },
+    );
+    assert!(
+        !rig.informer.holds(list, "a", VersionRef::NONE, None),
+        "it must be decoded"
+    );
+    rig.say(list, Input::Item(unstamped("a", 4)));
+    rig.say(list, Input::Item(unstamped("b", 5)));
+    rig.say(list, Input::PageEnd { next: None });
+    rig.drain();
+    assert_eq!(rig.cache(), objects(&[("a", 4), ("b", 5)]));
+    let told = rig.mirror.log.iter();
+    let changes: Vec<_> = told
+        .filter(|delta| !matches!(delta, Delta::Mark(_)))
+        .collect();
+    let updated = Delta::Updated {
+        key: "b".into(),
+        old: 2,
+        new: 5,
+    };
+    assert_eq!(changes, [&updated], "what is the same is no news");
 }

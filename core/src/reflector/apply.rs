@@ -262,10 +262,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             applied = Applied::Updated;
             if same_incarnation(entry.incarnation, incarnation) {
                 let same = same_version(entry.version, version);
-                // What a rewind or a verify of the content left without a version.
-                let forgotten = VersionRef::parse("") == *entry.version;
+                // Also what a rewind or a verify of the content left without a version.
+                let unstamped = version.is_none() || entry.version.is_none();
                 let same_content = match compare {
-                    _ if forgotten => (self.same)(entry.value, &value),
+                    _ if unstamped => (self.same)(entry.value, &value),
                     Compare::Versions => same,
                     Compare::Content => same && (self.same)(entry.value, &value),
                     Compare::Rewound => (self.same)(entry.value, &value),
@@ -328,6 +328,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let (known, incarnation) = known.unzip();
         if self.is_unordered()
             && let Some(version) = version.map(VersionRef::to_version).or(known)
+            && !version.is_none()
         {
             self.graves
                 .bury(key.clone(), version, incarnation.flatten());
@@ -346,9 +347,9 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     }
 }
 
-/// Whether an item has the version that the cache has.
+/// Whether an item has the version that the cache has. Two objects without one may differ.
 fn same_version(held: &Version, version: VersionRef<'_>) -> bool {
-    !canary!(ResendUnchanged) && version == *held
+    !canary!(ResendUnchanged) && version == *held && !version.is_none()
 }
 
 /// Whether two objects of one key may be the same one: an unknown incarnation is taken to be.

@@ -180,10 +180,8 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         if let Some(period) = self.config.timing.verify_period {
             self.want_verify(self.now.saturating_add(period));
         }
-        if self.degraded {
-            reach!("degraded list");
-            self.want_verify_after_loss();
-        } else if unsure {
+        reach!("degraded list", self.degraded);
+        if self.degraded || unsure {
             self.want_verify_after_loss();
         }
         Committed::Yes
@@ -248,12 +246,9 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// history: the same version may stand for other content now, and a lower one may be newer.
     fn forget_versions(&mut self) {
         let entries = self.cache.iter();
-        let held: Vec<_> = entries
-            .map(|entry| (entry.key.clone(), entry.size))
-            .collect();
-        for (key, size) in held {
-            self.cache
-                .restamp(key.borrow(), VersionRef::parse(""), None, size);
+        let held: Vec<_> = entries.map(|entry| entry.key.clone()).collect();
+        for key in held {
+            self.forget_version(&key);
         }
     }
 
@@ -261,7 +256,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let size = self.cache.entry(key.borrow()).map(|entry| entry.size);
         if let Some(size) = size {
             self.cache
-                .restamp(key.borrow(), VersionRef::parse(""), None, size);
+                .restamp(key.borrow(), VersionRef::NONE, None, size);
         }
     }
 
