@@ -30,6 +30,16 @@ pub struct Found {
 /// Plants an error in the engines of this thread and runs seeds until a checker finds it.
 #[must_use]
 pub fn hunt(canary: Canary, seeds: u64) -> Found {
+    hunt_with(canary, seeds, |_| true)
+}
+
+/// Runs seeds until the checker of this promise finds the error, whatever others find.
+#[must_use]
+pub fn hunt_by(promise: Promise, canary: Canary, seeds: u64) -> Found {
+    hunt_with(canary, seeds, |found| found == promise)
+}
+
+fn hunt_with(canary: Canary, seeds: u64, counts: impl Fn(Promise) -> bool) -> Found {
     plant(Some(canary));
     let by = (0..seeds).find_map(|seed| {
         let trace = Trace::generate(seed);
@@ -38,9 +48,9 @@ pub fn hunt(canary: Canary, seeds: u64) -> Found {
         } else {
             run(&trace)
         };
-        outcome
-            .violation
-            .map(|violation| (violation.promise, seed + 1))
+        let violation = outcome.violation;
+        let found = violation.filter(|violation| counts(violation.promise));
+        found.map(|violation| (violation.promise, seed + 1))
     });
     plant(None);
     Found { canary, by }

@@ -14,6 +14,10 @@ const INTERESTS: [Interest; 5] = [
     Interest::EvenWrites,
     Interest::Nothing,
 ];
+/// How many keys there can be in a large world.
+const LARGE: [u32; 7] = [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 100_000];
+/// The source changes at least so many objects, unless the world is large.
+const CHANGES: u32 = 100;
 const LIES: [Lie; 12] = [
     Lie::Huge,
     Lie::NotDecimal,
@@ -51,9 +55,15 @@ impl Trace {
             rng.usize(320..560)
         };
         let swarm = Swarm::new(&mut rng, &setup);
-        let mut steps = (0..count).map(|_| swarm.step(&mut rng, &setup)).collect();
+        let mut steps: Vec<_> = (0..count).map(|_| swarm.step(&mut rng, &setup)).collect();
         if !large && chance(&mut rng, 25) {
             weave(&mut rng, &mut setup, &mut steps);
+        }
+        let mut changes: u32 = steps.iter().map(|step| puts(*step, setup.keys)).sum();
+        while changes < CHANGES && !large {
+            let step = write(&mut rng, setup.keys);
+            changes += puts(step, setup.keys);
+            steps.push(step);
         }
         Self { setup, steps }
     }
@@ -70,7 +80,7 @@ fn one<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
 fn setup(rng: &mut Rng, large: bool) -> Setup {
     let shape = shape(rng);
     let keys = if large {
-        1_000 << rng.u32(0..7)
+        one(rng, &LARGE)
     } else {
         one(rng, &[2, 3, 5, 8, 13])
     };
@@ -406,6 +416,15 @@ fn span(rng: &mut Rng, keys: u32, most: u32) -> Span {
     Span {
         first: rng.u32(..keys),
         count: rng.u32(1..=most),
+    }
+}
+
+/// How many objects a step puts.
+fn puts(step: Step, keys: u32) -> u32 {
+    if let Step::Write { put, .. } | Step::Recreate(put) = step {
+        put.count.min(keys)
+    } else {
+        0
     }
 }
 

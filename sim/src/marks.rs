@@ -120,7 +120,7 @@ pub const ENGINE: &[&str] = &[
 ];
 
 /// The driver's, in alphabetical order: of the informer's side, its HTTP source and the server side.
-/// Each is counted at one place in the driver's source.
+/// Each is counted at one place in the driver's source, or in that of its simulation.
 pub const DRIVER: &[&str] = &[
     "answer broke off",
     "batch read in several turns",
@@ -135,6 +135,7 @@ pub const DRIVER: &[&str] = &[
     "kept connection found closed",
     "kept connection too old",
     "kept connection used again",
+    "lag bounded while a fault never stops",
     "list asked of a server that is behind",
     "one watcher too many",
     "page of a forgotten revision",

@@ -14,6 +14,7 @@ use std::thread;
 
 use reflet_core::probe::Canary;
 use reflet_sim::net::{self, Outcome};
+use reflet_sim::oracles::Promise;
 
 /// How many seeds are played when nobody says.
 const SEEDS: u64 = 50;
@@ -104,13 +105,15 @@ fn other_seeds_are_other_runs() {
 #[test]
 fn known_errors_are_found_by_the_promise_that_they_break() {
     let known = [
-        (Canary::NoTimerWhileWaiting, "P6"),
-        (Canary::NoPacing, "P7"),
-        (Canary::IgnoreRetryAfter, "P7"),
-        (Canary::NoRetentionLimit, "P8"),
-        (Canary::PublishPages, "P3"),
-        (Canary::ForgetFilterLeave, "P3"),
-        (Canary::OldIsCurrent, "P4"),
+        (Canary::NoTimerWhileWaiting, Promise::NextStep),
+        (Canary::NoPacing, Promise::NeverHammers),
+        (Canary::IgnoreRetryAfter, Promise::NeverHammers),
+        (Canary::NoRetentionLimit, Promise::BoundedMemory),
+        (Canary::PublishPages, Promise::OneRealState),
+        (Canary::ForgetFilterLeave, Promise::TruthfulDeltas),
+        (Canary::OldIsCurrent, Promise::TruthfulDeltas),
+        (Canary::SyncedEarly, Promise::HonestReadiness),
+        (Canary::ProgressLowersRevision, Promise::NoTimeTravel),
     ];
     for (canary, promise) in known {
         let found = (0..10).find_map(|seed| net::run_planted(seed, Some(canary)).violation);

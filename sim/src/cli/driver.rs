@@ -9,7 +9,6 @@ use reflet_sim::story::{Kind, Story};
 use reflet_sim::sweep::Runner;
 
 use super::error::CliError;
-use super::level::promise_named;
 use super::one::{AGAIN, canary_flag};
 use super::{ReplayArgs, Run, Verdict, hushed};
 
@@ -66,14 +65,14 @@ pub(crate) fn story(seed: u64, canary: Option<Canary>) -> (Story, Option<String>
             continue;
         };
         match line.broken {
-            Some(promise) => story.violation(*lane, promise_named(promise), line.words),
+            Some(promise) => story.violation(*lane, promise, line.words),
             None => story.say(*lane, line.kind, line.words, String::new),
         };
     }
     let Some(violation) = outcome.violation else {
         return (story, None);
     };
-    let promise = promise_named(violation.promise);
+    let promise = violation.promise.to_string();
     // A panic of the whole run is told by nobody in it.
     if !lines.iter().any(|line| line.broken.is_some()) {
         let lane = story.lane("outside");

@@ -130,7 +130,7 @@ fn driven(outcome: reflet_sim::net::Outcome) -> Ran {
         ..
     } = outcome;
     let broken = violation.map(|violation| BrokenBy {
-        promise: promise_named(violation.promise),
+        promise: violation.promise.to_string(),
         message: format!("after {:?}: {}", violation.at, violation.words),
     });
     // What was observed is what there is of steps.
@@ -141,14 +141,4 @@ fn driven(outcome: reflet_sim::net::Outcome) -> Ran {
         broken,
         marks,
     }
-}
-
-/// The promise with its title, from its number.
-#[cfg(feature = "driver")]
-pub(crate) fn promise_named(number: &str) -> String {
-    let all = reflet_sim::oracles::Promise::ALL
-        .iter()
-        .map(ToString::to_string);
-    let mut titled = all.filter(|title| title.split(' ').next() == Some(number));
-    titled.next().unwrap_or_else(|| number.to_owned())
 }

@@ -42,9 +42,14 @@ pub(crate) fn museum(out: &mut impl Write) -> Result<Verdict, CliError> {
 pub(crate) fn exhaust(args: &ExhaustArgs, out: &mut impl Write) -> Result<Verdict, CliError> {
     let mut passed = true;
     for profile in Profile::ALL {
+        let scope = if args.large {
+            Scope::large(profile)
+        } else {
+            Scope::of(profile)
+        };
         let scope = Scope {
             states: args.states,
-            ..Scope::of(profile)
+            ..scope
         };
         let report = hushed(|| explore(&scope));
         let extent = if report.complete {

@@ -122,7 +122,8 @@ impl Faults {
 }
 
 impl Scope {
-    /// Two transactions and any two faults: minutes, and up to a million states.
+    /// Two transactions, so that an object can be deleted and created anew, and any two faults:
+    /// up to a million states, and about a gigabyte, for each kind of source.
     #[must_use]
     pub const fn large(profile: Profile) -> Self {
         Self {

@@ -1,9 +1,11 @@
 //! What the collection really held, written down beside it: at every revision of every epoch.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+use crate::oracles::{Checked, Content, same_state};
 
 /// An object's content, as the clients read it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,17 +24,37 @@ pub(super) struct Value {
 
 /// What a key holds.
 #[derive(Clone, Debug)]
-pub(super) struct Content {
+pub(super) struct Object {
     /// The number of the write that created this incarnation.
     pub(super) born: u64,
     /// Nothing that can be decoded, where it is poison.
     pub(super) value: Option<Arc<Value>>,
 }
 
+impl Object {
+    #[cfg(test)]
+    pub(super) fn of(value: &Arc<Value>) -> Self {
+        Self {
+            born: value.born,
+            value: Some(Arc::clone(value)),
+        }
+    }
+}
+
+impl Value {
+    /// What it is to the oracles: its incarnation in the upper half, its write in the lower one.
+    fn number(&self) -> u64 {
+        self.born << 32 | self.number
+    }
+}
+
+/// What a value that nobody wrote is to the oracles.
+const NEVER_WRITTEN: u64 = u64::MAX;
+/// What nobody can decode.
+const NEVER_SEEN: u64 = u64::MAX - 1;
+
 /// A collection at one revision.
-pub(super) type State = BTreeMap<Arc<str>, Content>;
-/// What somebody made of it, by following.
-pub(super) type View = BTreeMap<Arc<str>, Arc<Value>>;
+pub(super) type State = BTreeMap<Arc<str>, Object>;
 
 /// The true history.
 #[derive(Debug, Default)]
@@ -40,6 +62,8 @@ pub(super) struct Books {
     epochs: BTreeMap<Arc<str>, BTreeMap<u64, Arc<State>>>,
     /// In the order in which they began.
     names: Vec<Arc<str>>,
+    /// By their numbers.
+    written: BTreeMap<u64, Arc<Value>>,
     /// The present.
     epoch: Arc<str>,
     revision: u64,
@@ -62,9 +86,25 @@ impl Books {
         epoch.insert(revision, state);
     }
 
+    /// A value is going to be written.
+    pub(super) fn write(&mut self, value: &Arc<Value>) {
+        self.written.insert(value.number, Arc::clone(value));
+    }
+
+    /// What a value is to the oracles, if it is as it was written, to the last byte.
+    pub(super) fn number(&self, value: &Value) -> u64 {
+        let written = self.written.get(&value.number);
+        let same = written.is_some_and(|written| **written == *value);
+        if same { value.number() } else { NEVER_WRITTEN }
+    }
+
     /// How many epochs there were before the present one.
     pub(super) fn history(&self) -> usize {
         self.names.len().saturating_sub(1)
+    }
+
+    pub(super) fn epoch(&self) -> &str {
+        &self.epoch
     }
 
     pub(super) fn revision(&self) -> u64 {
@@ -96,34 +136,37 @@ impl Books {
     }
 }
 
-/// How a view differs from a state, quarantined keys apart; `None`: not at all. What cannot be
-/// decoded may show as it last could, or not at all.
-pub(super) fn difference(
-    view: &View,
-    state: &State,
-    passes: impl Fn(&Value) -> bool,
-) -> Option<String> {
-    let missing = state.iter().find_map(|(key, content)| {
-        let value = content.value.as_ref().filter(|value| passes(value))?;
-        match view.get(key) {
-            Some(seen) if seen == value => None,
-            Some(seen) => Some(format!(
-                "{key} shows write {}, not {}",
-                seen.number, value.number
-            )),
-            None => Some(format!("{key} is missing (write {})", value.number)),
-        }
+/// What passes of a state, for the oracles. What cannot be decoded is not in it.
+pub(super) fn content(state: &State, passes: impl Fn(&Value) -> bool) -> Content {
+    let objects = state.iter().filter_map(|(key, object)| {
+        let value = object.value.as_ref().filter(|value| passes(value))?;
+        Some((Arc::clone(key), value.number()))
     });
-    missing.or_else(|| {
-        view.iter().find_map(|(key, seen)| {
-            let Some(content) = state.get(key) else {
-                return Some(format!("{key} should be gone (write {})", seen.number));
-            };
-            let value = content.value.as_ref();
-            value
-                .is_some_and(|value| !passes(value))
-                .then(|| format!("{key} does not belong there"))
-        })
+    objects.collect()
+}
+
+/// The cache, quarantined keys apart, is this state of the source (P3).
+pub(super) fn check_cache(
+    mut ours: Content,
+    quarantined: &BTreeSet<Arc<str>>,
+    state: &State,
+    what: impl FnOnce() -> String,
+) -> Checked {
+    let mut truth = content(state, |_| true);
+    let poison = state.iter().filter(|(_, object)| object.value.is_none());
+    truth.extend(poison.map(|(key, _)| (Arc::clone(key), NEVER_SEEN)));
+    ours.retain(|key, _| !quarantined.contains(key));
+    truth.retain(|key, _| !quarantined.contains(key));
+    same_state(&ours, &truth, what)
+}
+
+/// The write of this number, for tests: two of them belong to one incarnation.
+#[cfg(test)]
+pub(super) fn written(number: u64) -> Arc<Value> {
+    Arc::new(Value {
+        number,
+        born: number / 2,
+        ..Value::default()
     })
 }
 
@@ -131,31 +174,41 @@ pub(super) fn difference(
 mod tests {
     use super::*;
 
-    fn value(number: u64) -> Arc<Value> {
-        Arc::new(Value {
-            number,
-            ..Value::default()
-        })
-    }
-
-    fn view(entries: &[(&str, u64)]) -> View {
-        let entry = |(key, number): &(&str, u64)| (Arc::from(*key), value(*number));
-        entries.iter().map(entry).collect()
+    #[test]
+    fn a_value_is_known_only_as_it_was_written() {
+        let mut books = Books::default();
+        books.write(&written(5));
+        assert_eq!(books.number(&written(5)), 2 << 32 | 5);
+        let twisted = Value {
+            pad: "x".into(),
+            ..Value::clone(&written(5))
+        };
+        assert_eq!(books.number(&twisted), NEVER_WRITTEN);
+        assert_eq!(books.number(&written(6)), NEVER_WRITTEN);
     }
 
     #[test]
-    fn a_view_differs_by_what_is_missing_old_or_too_much() {
-        let content = |value| Content { born: 0, value };
-        let mut state: State = view(&[("a", 1), ("b", 2)])
-            .into_iter()
-            .map(|(key, value)| (key, content(Some(value))))
-            .collect();
-        state.insert("poison".into(), content(None));
-        let differs = |entries: &[(&str, u64)]| difference(&view(entries), &state, |_| true);
-        assert_eq!(differs(&[("a", 1), ("b", 2)]), None);
-        assert_eq!(differs(&[("a", 1), ("b", 2), ("poison", 7)]), None);
-        assert!(differs(&[("a", 1)]).is_some());
-        assert!(differs(&[("a", 1), ("b", 1)]).is_some());
-        assert!(differs(&[("a", 1), ("b", 2), ("c", 3)]).is_some());
+    fn fires_on_a_cache_that_is_not_the_state_quarantined_keys_apart() {
+        let mut state = State::from([
+            ("a".into(), Object::of(&written(1))),
+            ("b".into(), Object::of(&written(2))),
+        ]);
+        let ours = content(&state, |_| true);
+        let check = |ours: &Content, quarantined: &[&str], state: &State| {
+            let quarantined = quarantined.iter().map(|key| Arc::from(*key)).collect();
+            check_cache(ours.clone(), &quarantined, state, String::new)
+        };
+        assert_eq!(check(&ours, &[], &state), Ok(()));
+        let poison = Object {
+            born: 9,
+            value: None,
+        };
+        state.insert("b".into(), poison);
+        assert_eq!(check(&ours, &["b"], &state), Ok(()), "its last good value");
+        assert!(check(&ours, &[], &state).is_err(), "and nobody is told");
+        state.remove("b");
+        assert!(check(&ours, &[], &state).is_err(), "too much");
+        state.insert("c".into(), Object::of(&written(3)));
+        assert!(check(&ours, &["b"], &state).is_err(), "too little");
     }
 }

@@ -1,24 +1,26 @@
 //! The clients: informers of the very driver, over simulated connections.
 
-use std::collections::BTreeMap;
 use std::future::pending;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, Weak};
 
 use fastrand::Rng;
+use hyper_util::rt::TokioIo;
 use madsim::net::TcpStream;
-use reflet_core::{Config, State as HealthState};
+use reflet_core::{Config, Notice as EngineNotice};
 use reflet_tokio::http::{Connect, HttpSource, Target};
-use reflet_tokio::{Informer, Notices, Source as _};
+use reflet_tokio::{Informer, Notice, Notices, Source as _};
 
-use super::books::{Value, View, difference};
+use super::audit::Shown;
+use super::books::Value;
+use super::heard::{Heard, Overheard};
 use super::pace::{Starts, Timed};
 use super::plan::{Choice, InformerPlan};
 use super::server::{COLLECTION, HOST};
 use super::subscriber::{Reader, follow};
 use super::world::{Reporter, World, lock};
+use crate::oracles::{Checked, Promise};
 
 /// The header by which a server's side knows whose request it is.
 pub(super) const INFORMER: &str = "x-informer";
@@ -30,7 +32,10 @@ pub(super) struct Watched {
     pub(super) informer: Informer<Arc<Value>>,
     pub(super) config: Config,
     pub(super) readers: Vec<Arc<Reader>>,
-    starts: Arc<Mutex<Starts>>,
+    pub(super) shown: Mutex<Shown>,
+    /// What it was told, where somebody overhears it.
+    pub(super) heard: Option<Arc<Mutex<Heard>>>,
+    pub(super) starts: Arc<Mutex<Starts>>,
     requests: AtomicUsize,
 }
 
@@ -51,6 +56,7 @@ pub(super) async fn live(world: Arc<World>, client: usize) {
                 lock(&world.watched).push(Arc::clone(&watched));
                 madsim::task::spawn(listen(
                     watched.informer.notices(),
+                    Arc::downgrade(&watched),
                     name,
                     world.reporter.clone(),
                 ));
@@ -58,7 +64,7 @@ pub(super) async fn live(world: Arc<World>, client: usize) {
                     follow(&world, &watched, reader, rng.fork());
                 }
             }
-            Err(words) => world.reporter.broken("the client's", words),
+            Err(words) => world.reporter.broken(Promise::NextStep, words),
         }
     }
     pending().await
@@ -78,16 +84,18 @@ fn start(
             reflet_tokio::http::HeaderName::from_static(INFORMER),
             name.parse().map_err(|_| "not a header")?,
         );
-    if plan.choice != Choice::Name {
-        source = source.connector(Picker::new(world, plan));
+    let heard = Arc::new(Mutex::new(Heard::since(world.reporter.clock())));
+    // Nobody overhears the driver's own connector.
+    let is_overheard = plan.choice != Choice::Name;
+    if is_overheard {
+        source = source.connector(Picker::new(world, plan, &heard));
     }
     let inner = source.build().map_err(|error| error.to_string())?;
     let mut config = plan.config.clone();
     config.source = inner.profile();
-    let starts = Arc::<Mutex<Starts>>::default();
+    let starts = Arc::new(Mutex::new(Starts::new(&config.timing)));
     let source = Timed {
         inner,
-        timing: config.timing.clone(),
         starts: Arc::clone(&starts),
         reporter: world.reporter.clone(),
     };
@@ -105,101 +113,36 @@ fn start(
         informer,
         config,
         readers: readers.collect(),
+        shown: Mutex::default(),
+        heard: is_overheard.then_some(heard),
         starts,
         requests: AtomicUsize::new(0),
     }))
 }
 
 /// Tells the trace what an informer tells.
-async fn listen(mut notices: Notices, name: String, reporter: Reporter) {
+async fn listen(mut notices: Notices, watched: Weak<Watched>, name: String, reporter: Reporter) {
     while let Some(notice) = notices.next().await {
         reporter.say(format_args!("{name} {notice:?}"));
+        let synced = matches!(notice, Notice::Engine(EngineNotice::Synced { .. }));
+        let watched = watched.upgrade().filter(|_| synced);
+        if let Some(heard) = watched.as_ref().and_then(|watched| watched.heard.as_ref()) {
+            let announced = lock(heard).readiness.announce();
+            reporter.check(&name, announced);
+        }
     }
 }
 
 impl Watched {
-    /// A server received a request. The error: it is one more than the engine has asked for.
-    pub(super) fn requested(&self, first: bool) -> Result<(), String> {
-        if !first {
-            return Ok(());
-        }
-        let requests = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
-        let starts = lock(&self.starts).count();
-        if requests > starts {
-            let name = &self.name;
-            return Err(format!("{name}: {requests} requests for {starts} attempts"));
-        }
-        Ok(())
-    }
-
-    /// What the cache shows.
-    pub(super) fn view(&self) -> View {
-        let objects: BTreeMap<_, _> = self.informer.snapshot().into_iter().collect();
-        objects
-    }
-
-    /// What must be true at any time, whatever happens.
-    pub(super) fn audit(&self, reporter: &Reporter) {
-        let broken = |promise, words: String| {
-            let name = &self.name;
-            let health = self.informer.health();
-            reporter.broken(promise, format_args!("{name}: {words}; {health:?}"));
-        };
-        let (health, now) = (self.informer.health(), self.informer.now());
-        match health.deadline {
-            None => broken("P6", "there is no next step".into()),
-            Some(deadline) => {
-                let late = now.saturating_since(deadline.at);
-                if late > Duration::from_millis(20) {
-                    broken("P6", format!("the next step is overdue by {late:?}"));
-                }
-                let wait = deadline.at.saturating_since(now);
-                if wait > self.config.next_attempt_bound() {
-                    broken("P6", format!("the next step is {wait:?} away"));
-                }
-            }
-        }
-        for subscriber in &health.subscribers {
-            let bytes = subscriber.retained_bytes;
-            if bytes > self.config.limits.retained_bytes {
-                broken(
-                    "P8",
-                    format!("{bytes} bytes are held back for one subscriber"),
-                );
-            }
-        }
-        if health.state == HealthState::Live && !self.informer.status().borrow().synced {
-            broken("P9", "live, and not synced".into());
-        }
-        if health.complete
-            && let Some(words) = self.is_no_state(reporter)
-        {
-            broken("P3", words);
-        }
-    }
-
-    /// Why the cache is not what the source held at the revision that it shows.
-    fn is_no_state(&self, reporter: &Reporter) -> Option<String> {
-        let health = self.informer.health();
-        let revision = health.revision?.as_u64()?;
-        let epoch = health.epoch.as_ref().map_or("", |epoch| epoch.as_str());
-        let books = reporter.books();
-        match books.at(epoch, revision) {
-            None => Some(format!("revision {revision} never was")),
-            Some(state) => difference(&self.view(), state, |_| true)
-                .map(|words| format!("at revision {revision}: {words}")),
-        }
-    }
-
-    /// Why the informer and its readers are not where the source is.
-    pub(super) fn is_apart(&self, reporter: &Reporter) -> Option<String> {
-        let state = Arc::clone(reporter.books().state());
-        let shown = difference(&self.view(), &state, |_| true);
-        let shown = shown.map(|words| format!("the cache: {words}"));
-        shown.or_else(|| {
-            self.readers
-                .iter()
-                .find_map(|reader| reader.is_apart(&state))
+    /// A server received a request. It belongs to an attempt that the engine has asked for.
+    pub(super) fn requested(&self, first: bool) -> Checked {
+        let requests = self
+            .requests
+            .fetch_add(usize::from(first), Ordering::Relaxed)
+            + usize::from(first);
+        let starts = lock(&self.starts).count;
+        Promise::NeverHammers.require(requests <= starts, || {
+            format!("{requests} requests for {starts} attempts")
         })
     }
 }
@@ -207,14 +150,16 @@ impl Watched {
 /// Picks one of the servers behind the name.
 struct Picker {
     world: Arc<World>,
+    heard: Arc<Mutex<Heard>>,
     choice: Choice,
     turn: Mutex<(usize, Rng)>,
 }
 
 impl Picker {
-    fn new(world: &Arc<World>, plan: &InformerPlan) -> Self {
+    fn new(world: &Arc<World>, plan: &InformerPlan, heard: &Arc<Mutex<Heard>>) -> Self {
         Self {
             world: Arc::clone(world),
+            heard: Arc::clone(heard),
             choice: plan.choice,
             turn: Mutex::new((0, Rng::with_seed(plan.seed))),
         }
@@ -239,9 +184,9 @@ impl Picker {
 }
 
 impl Connect for Picker {
-    type Stream = TcpStream;
+    type Stream = TokioIo<Overheard<TokioIo<TcpStream>>>;
 
-    async fn connect(&self, _: &Target) -> io::Result<TcpStream> {
+    async fn connect(&self, _: &Target) -> io::Result<Self::Stream> {
         let index = self.pick();
         if self.world.connects_vanish() {
             pending::<()>().await;
@@ -250,6 +195,8 @@ impl Connect for Picker {
         if connected.is_err() {
             self.avoid(index);
         }
-        connected
+        let stream = TokioIo::new(connected?);
+        let overheard = Overheard::new(stream, &self.heard, &self.world.reporter);
+        Ok(TokioIo::new(overheard))
     }
 }

@@ -4,7 +4,8 @@
 //! One seed is one world: servers that publish a collection, clients with informers and those who
 //! follow them, a writer, and a random part of all the faults there are. Every observation from
 //! outside is checked against the true history. Then all of it heals, and every informer must
-//! converge within its bound.
+//! converge within its bound; or the writer and one kind of fault never stop, and none may fall
+//! further behind than that.
 //!
 //! The engine's level has more worlds a second and more that can go wrong; this one has what lies
 //! around the engine: connections, timers, wakers, locks and the bytes on the wire.
@@ -17,6 +18,8 @@ compile_error!(
 );
 
 #[cfg(madsim)]
+mod audit;
+#[cfg(madsim)]
 mod body;
 #[cfg(madsim)]
 mod books;
@@ -24,6 +27,10 @@ mod books;
 mod client;
 #[cfg(madsim)]
 mod fold;
+#[cfg(madsim)]
+mod heard;
+#[cfg(madsim)]
+mod load;
 #[cfg(madsim)]
 mod pace;
 #[cfg(madsim)]

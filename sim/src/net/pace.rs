@@ -1,13 +1,14 @@
 //! When attempts started, seen from the source's side of the driver (P7).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reflet_core::{Failure, SourceProfile, Timing};
+use reflet_core::{Failure, SourceProfile, Timestamp, Timing};
 use reflet_tokio::Source;
 use reflet_tokio::source::{ListRequest, Sink, WatchRequest};
 
-use super::world::Reporter;
+use super::world::{Reporter, lock};
+use crate::oracles::{Checked, Pace};
 
 /// The engine counts from the moment at which it says that an attempt may start; the task that
 /// starts it gets its turn a little later.
@@ -22,77 +23,66 @@ fn asked_to_wait(message: &str) -> Option<Duration> {
     seconds.parse().ok().map(Duration::from_secs)
 }
 
-/// The starts of one informer's attempts.
-#[derive(Debug, Default)]
+/// The starts of one informer's attempts, and of the further pages of its lists.
+#[derive(Debug)]
 pub(super) struct Starts {
-    at: Vec<Duration>,
-    /// The server's last word on when to come back.
-    not_before: Duration,
+    attempts: Pace,
+    pages: Pace,
+    max_retry_after: Duration,
+    /// How many attempts there were.
+    pub(super) count: usize,
+    /// When the last one of them started.
+    pub(super) last: Timestamp,
 }
 
 impl Starts {
-    /// Notes a start; the error says which window has too many, or which wait was cut short.
-    fn start(&mut self, now: Duration, timing: &Timing) -> Result<(), String> {
-        self.at.push(now);
-        let until = self.not_before;
-        if now < until {
-            return Err(format!(
-                "started at {now:?}, was asked to wait until {until:?}"
-            ));
+    pub(super) fn new(timing: &Timing) -> Self {
+        let attempts = Pace::new("attempts", timing.burst, timing.min_interval);
+        let pages = Pace::new("pages", timing.page_burst, timing.page_interval);
+        Self {
+            attempts: attempts.seen_late(SLACK),
+            pages: pages.seen_late(SLACK),
+            max_retry_after: timing.max_retry_after,
+            count: 0,
+            last: Timestamp::ZERO,
         }
-        let interval = timing.min_interval.as_nanos().max(1);
-        let newest_first = self.at.iter().rev().enumerate();
-        for (earlier, from) in newest_first {
-            let window = now.saturating_sub(*from);
-            let counted = window.saturating_add(SLACK);
-            let allowed = u128::from(timing.burst) + counted.as_nanos() / interval;
-            let starts = earlier + 1;
-            if starts as u128 > allowed {
-                return Err(format!(
-                    "{starts} attempts within {window:?}, {allowed} allowed"
-                ));
-            }
-        }
-        Ok(())
     }
 
-    fn wait(&mut self, now: Duration, retry_after: Duration, timing: &Timing) {
-        let wait = retry_after.min(timing.max_retry_after);
-        self.not_before = self.not_before.max(now.saturating_add(wait));
+    /// A request starts: of an attempt that begins, or for one more page.
+    fn start(&mut self, now: Timestamp, first: bool) -> Checked {
+        if !first {
+            return self.pages.start(now);
+        }
+        self.count += 1;
+        self.last = now;
+        self.attempts.start(now)
     }
 
-    /// How many attempts have started.
-    pub(super) fn count(&self) -> usize {
-        self.at.len()
+    /// An attempt has ended.
+    fn end(&mut self, now: Timestamp, end: &Result<(), Failure>) {
+        let refusal = end.as_ref().err();
+        if let Some(wait) = refusal.and_then(|failure| asked_to_wait(&failure.message)) {
+            let wait = wait.min(self.max_retry_after);
+            self.attempts.embargo(now.saturating_add(wait));
+        }
     }
 }
 
 /// A source that passes everything on, and looks at the watch.
 pub(super) struct Timed<S> {
     pub(super) inner: S,
-    pub(super) timing: Timing,
     pub(super) starts: Arc<Mutex<Starts>>,
     pub(super) reporter: Reporter,
 }
 
 impl<S: Source> Timed<S> {
-    fn starts(&self) -> std::sync::MutexGuard<'_, Starts> {
-        self.starts.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn start(&self) {
-        let now = self.reporter.now();
-        if let Err(words) = self.starts().start(now, &self.timing) {
-            self.reporter.broken("P7", words);
-        }
+    fn start(&self, first: bool) {
+        let checked = lock(&self.starts).start(self.reporter.clock(), first);
+        self.reporter.check("the driver", checked);
     }
 
     fn end(&self, end: Result<(), Failure>) -> Result<(), Failure> {
-        if let Err(failure) = &end
-            && let Some(wait) = asked_to_wait(&failure.message)
-        {
-            self.starts().wait(self.reporter.now(), wait, &self.timing);
-        }
+        lock(&self.starts).end(self.reporter.clock(), &end);
         end
     }
 }
@@ -110,9 +100,7 @@ impl<S: Source> Source for Timed<S> {
         sink: &mut Sink<Self::Value>,
     ) -> Result<(), Failure> {
         // Further pages belong to the attempt that began with the first one.
-        if request.page.is_none() {
-            self.start();
-        }
+        self.start(request.page.is_none());
         self.end(self.inner.list(request, sink).await)
     }
 
@@ -121,33 +109,43 @@ impl<S: Source> Source for Timed<S> {
         request: WatchRequest,
         sink: &mut Sink<Self::Value>,
     ) -> Result<(), Failure> {
-        self.start();
+        self.start(true);
         self.end(self.inner.watch(request, sink).await)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use reflet_core::FailureClass;
+
     use super::*;
 
     #[test]
-    fn a_window_with_too_many_starts_is_found_and_so_is_a_wait_cut_short() {
+    fn fires_in_a_window_with_too_many_starts_and_on_a_wait_cut_short() {
         let timing = Timing {
             burst: 2,
             min_interval: Duration::from_secs(1),
+            page_burst: 1,
+            page_interval: Duration::from_secs(1),
             max_retry_after: Duration::from_secs(5),
             ..Timing::default()
         };
-        let mut starts = Starts::default();
-        let mut start = |millis| starts.start(Duration::from_millis(millis), &timing);
-        assert_eq!([start(0), start(0), start(1_000)], [Ok(()), Ok(()), Ok(())]);
-        assert!(start(1_990).is_err());
+        let at = Timestamp::from_millis;
+        let mut starts = Starts::new(&timing);
+        for millis in [0, 0, 1_000] {
+            assert_eq!(starts.start(at(millis), true), Ok(()));
+        }
+        assert!(starts.start(at(1_990), true).is_err());
+        assert_eq!(starts.start(at(1_990), false), Ok(()), "a page");
+        assert!(starts.start(at(2_000), false).is_err());
 
-        let mut starts = Starts::default();
-        starts.wait(Duration::from_secs(1), Duration::from_secs(60), &timing);
-        assert!(starts.start(Duration::from_secs(5), &timing).is_err());
-        let mut starts = Starts::default();
-        starts.wait(Duration::from_secs(1), Duration::from_secs(60), &timing);
-        assert_eq!(starts.start(Duration::from_secs(6), &timing), Ok(()));
+        let refused = || {
+            let mut starts = Starts::new(&timing);
+            let failure = Failure::new(FailureClass::Retryable, format!("{COME_BACK}60"));
+            starts.end(at(1_000), &Err(failure));
+            starts
+        };
+        assert!(refused().start(at(5_999), true).is_err());
+        assert_eq!(refused().start(at(6_000), true), Ok(()), "capped");
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Plan {
     pub(super) fault_pause: Duration,
     /// How long things go wrong.
     pub(super) storm: Duration,
+    /// What never stops going wrong after that, and neither does the writer. `None`: all heals.
+    pub(super) nuisance: Option<Fault>,
 }
 
 /// How the servers publish their collection.
@@ -131,6 +133,8 @@ pub(super) enum Fault {
     EndAnswers,
     /// Bytes of answers are replaced.
     Garble,
+    /// A server's connections break.
+    Reset,
     /// Connections are neither accepted nor refused.
     VanishingConnects,
     /// Somebody asks for a verify.
@@ -138,7 +142,19 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 19] = [
+    /// Those that leave a source of which P1 can be promised, if there is little of them.
+    const NUISANCES: [Self; 8] = [
+        Self::CutOff,
+        Self::Loss,
+        Self::Latency,
+        Self::KillServer,
+        Self::Refuse,
+        Self::Drain,
+        Self::CutAnswers,
+        Self::Reset,
+    ];
+
+    pub(super) const ALL: [Self; 20] = [
         Self::CutOff,
         Self::Deaf,
         Self::Dumb,
@@ -156,6 +172,7 @@ impl Fault {
         Self::CutAnswers,
         Self::EndAnswers,
         Self::Garble,
+        Self::Reset,
         Self::VanishingConnects,
         Self::Verify,
     ];
@@ -195,7 +212,7 @@ impl Plan {
         let share = rng.u8(1..=4);
         let mut faults: Vec<_> = Fault::ALL.into_iter().collect();
         faults.retain(|_| rng.u8(0..4) < share);
-        Self {
+        let mut plan = Self {
             servers,
             clients,
             publishing,
@@ -203,6 +220,33 @@ impl Plan {
             faults,
             fault_pause: millis(rng, 500..8_000),
             storm: millis(rng, 15_000..60_000),
+            nuisance: None,
+        };
+        if rng.u8(0..8) == 0 {
+            plan.never_rest(one_of(rng, &Fault::NUISANCES));
+        }
+        plan
+    }
+
+    /// The writer and this fault never stop. What P1 asks for is there, but for the fault: history
+    /// for longer than a list takes, and patience for slow answers. The bounds are short enough to
+    /// be waited for.
+    fn never_rest(&mut self, nuisance: Fault) {
+        self.nuisance = Some(nuisance);
+        self.storm = self.storm.min(Duration::from_secs(15));
+        self.clients.truncate(2);
+        self.publishing.history = self.publishing.history.max(200);
+        self.writing.pause = self.writing.pause.max(Duration::from_secs(1));
+        for informer in self.clients.iter_mut().flatten() {
+            let second = Duration::from_secs(1);
+            let timing = &mut informer.config.timing;
+            timing.open_timeout = timing.open_timeout.clamp(second * 2, second * 3);
+            timing.page_timeout = timing.page_timeout.max(second * 2);
+            timing.list_deadline = second * 10;
+            timing.backoff_max = timing.backoff_max.min(second * 2);
+            timing.slow_retry = timing.slow_retry.min(second * 2);
+            timing.max_retry_after = timing.max_retry_after.min(second * 3);
+            informer.connect_timeout = informer.connect_timeout.max(second);
         }
     }
 }

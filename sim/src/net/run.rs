@@ -1,6 +1,5 @@
 //! One seed from beginning to end.
 
-use std::any::Any;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -19,9 +18,10 @@ use super::server::{HOST, serve};
 use super::storm::Storm;
 use super::world::{Counts, Reporter, World};
 use super::writer::{replicate, write};
+use crate::oracles::{Patience, Promise, panic_message};
 
 /// How often everything is looked at.
-const AUDIT: Duration = Duration::from_millis(300);
+pub(super) const AUDIT: Duration = Duration::from_millis(300);
 /// What a quiet network may still hold back: madsim's connections look for a mended link every ten
 /// seconds, and the slowest reader takes eight.
 const SETTLE: Duration = Duration::from_secs(20);
@@ -54,8 +54,8 @@ pub struct Outcome {
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// The promise's name: `P1`.
-    pub promise: &'static str,
+    /// The promise.
+    pub promise: Promise,
     /// The simulated time at which it was seen.
     pub at: Duration,
     /// How it was broken.
@@ -113,19 +113,24 @@ pub fn run_planted(seed: u64, canary: Option<Canary>) -> Outcome {
             (simulated, probe::reached())
         })
         .map_err(|error| error.to_string())
-        .and_then(|thread| thread.join().map_err(|panic| words(&*panic)));
+        .and_then(|thread| thread.join().map_err(|panic| panic_message(&*panic)));
     let trace = reporter.get().map(Reporter::finish);
     let (simulated, marks, panic) = match played {
         Ok((simulated, marks)) => (simulated, marks, None),
         Err(words) => (Duration::ZERO, BTreeSet::new(), Some(words)),
     };
     let panic = panic.map(|words| Violation {
-        promise: "P12",
+        promise: Promise::Harmless,
         at: simulated,
-        words: format!("a panic: {words}"),
+        words,
     });
     let (hash, story, violation, counts) = trace.map_or_else(Default::default, |trace| {
-        (trace.hash, trace.story, trace.violation, trace.counts)
+        (
+            trace.hash.finish(),
+            trace.story,
+            trace.violation,
+            trace.counts,
+        )
     });
     Outcome {
         seed,
@@ -136,12 +141,6 @@ pub fn run_planted(seed: u64, canary: Option<Canary>) -> Outcome {
         counts,
         story,
     }
-}
-
-fn words(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "without words".into())
 }
 
 async fn play(seed: u64, shared: &OnceLock<Reporter>) -> Duration {
@@ -159,8 +158,13 @@ async fn play(seed: u64, shared: &OnceLock<Reporter>) -> Duration {
     }));
     let auditor = madsim::task::spawn(audit(Arc::clone(&world)));
     storm.rage(&mut rng).await;
+    let nuisance = world.plan.nuisance;
+    if let Some(nuisance) = nuisance.filter(|_| !reporter.is_broken()) {
+        storm.heal().await;
+        storm.load(nuisance, rng.fork()).await;
+    }
     working.into_iter().for_each(|task| task.abort());
-    if !reporter.is_broken() {
+    if nuisance.is_none() && !reporter.is_broken() {
         storm.heal().await;
         converge(&world).await;
     }
@@ -213,6 +217,13 @@ async fn audit(world: Arc<World>) {
     }
 }
 
+/// How far an informer may be behind: its own bound, what the network holds back, and how far a
+/// replica is behind. A loss at the end of a stream shows when the next bookmark comes.
+pub(super) fn bound(world: &World, watched: &Watched) -> Duration {
+    let publishing = &world.plan.publishing;
+    watched.config.convergence_bound() + SETTLE + publishing.bookmark + publishing.lag
+}
+
 /// Everything is quiet and truthful now: each informer must come to show what the source holds
 /// within its bound (P1), and each of its readers too (P10).
 async fn converge(world: &World) {
@@ -220,32 +231,28 @@ async fn converge(world: &World) {
         world.catch_up(index);
         if !world.has_caught_up(index) {
             let words = format!("replica {index} is apart from the writer");
-            world.reporter.broken("the server's", words);
+            world.reporter.servers_fail(words);
         }
     }
-    let began = world.reporter.now();
-    // A loss at the end of a stream shows when the next bookmark comes.
-    let grace = SETTLE + world.plan.publishing.bookmark;
+    let began = world.reporter.clock();
     while !world.reporter.is_broken() {
         sleep(AUDIT).await;
-        let waited = world.reporter.now() - began;
+        let now = world.reporter.clock();
         let apart = |watched: Arc<Watched>| {
             let why = watched.is_apart(&world.reporter)?;
             Some((watched, why))
         };
         let Some((watched, why)) = world.watched().into_iter().find_map(apart) else {
+            let waited = now.saturating_since(began);
             world
                 .reporter
                 .say(format_args!("converged after {waited:?}"));
             return;
         };
-        let bound = watched.config.convergence_bound() + grace;
-        if waited > bound {
-            let health = watched.informer.health();
-            let name = &watched.name;
-            let words = format!("{name} is apart after {waited:?}: {why}; {health:?}");
-            world.reporter.broken("P1", words);
-        }
+        let patience = Patience::new(began, bound(world, &watched));
+        let why = || format!("{why}; {:?}", watched.informer.health());
+        let checked = patience.check(now, why);
+        world.reporter.check(&watched.name, checked);
     }
 }
 
@@ -257,7 +264,9 @@ async fn shut_down(world: &World) {
             .is_err()
         {
             let name = &watched.name;
-            world.reporter.broken("P10", format!("{name} does not end"));
+            world
+                .reporter
+                .broken(Promise::Isolation, format_args!("{name} does not end"));
         }
     }
     world.reporter.say("over");

@@ -16,6 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use madsim::net::{TcpListener, TcpStream};
+use madsim::task::JoinHandle;
 use reflet_tokio::serve::{
     Collection, CollectionOptions, Commit, Continuity, Export, Journal, JournalError, Publish,
 };
@@ -42,6 +43,8 @@ pub(super) struct Server {
     collection: Mutex<Option<Collection>>,
     disk: Arc<Disk>,
     mood: Mutex<Mood>,
+    /// The tasks of its connections.
+    connections: Mutex<Vec<JoinHandle<()>>>,
     /// What the next process starts with instead of its disk.
     going_back: Mutex<Option<Export>>,
 }
@@ -77,6 +80,7 @@ impl Server {
             collection: Mutex::default(),
             disk: Arc::default(),
             mood: Mutex::default(),
+            connections: Mutex::default(),
             going_back: Mutex::default(),
         }
     }
@@ -101,6 +105,18 @@ impl Server {
     /// The process is gone.
     pub(super) fn down(&self) {
         *lock(&self.collection) = None;
+    }
+
+    fn connected(&self, task: JoinHandle<()>) {
+        let mut connections = lock(&self.connections);
+        connections.retain(|task| !task.is_finished());
+        connections.push(task);
+    }
+
+    /// All connections break.
+    pub(super) fn reset(&self) {
+        let connections = std::mem::take(&mut *lock(&self.connections));
+        connections.into_iter().for_each(|task| task.abort());
     }
 
     /// The next process starts from this.
@@ -196,7 +212,7 @@ pub(super) async fn serve(world: Arc<World>, index: usize) {
     let server = &world.servers[index];
     let collection = match world.open(index) {
         Ok(collection) => collection,
-        Err(words) => return world.reporter.broken("the server's", words),
+        Err(words) => return world.reporter.servers_fail(words),
     };
     let at = format!("{}@{}", collection.epoch(), collection.revision());
     world
@@ -206,11 +222,11 @@ pub(super) async fn serve(world: Arc<World>, index: usize) {
     *lock(&server.collection) = Some(collection);
     let listener = match TcpListener::bind(("0.0.0.0", PORT)).await {
         Ok(listener) => listener,
-        Err(error) => return world.reporter.broken("the server's", error),
+        Err(error) => return world.reporter.servers_fail(error),
     };
     while let Ok((stream, _)) = listener.accept().await {
         let connection = connection(Arc::clone(&world), index, router.clone(), stream);
-        madsim::task::spawn(connection);
+        server.connected(madsim::task::spawn(connection));
     }
 }
 
@@ -272,8 +288,6 @@ impl World {
         let Some(watched) = watched.iter().find(|watched| watched.name == name) else {
             return;
         };
-        if let Err(words) = watched.requested(first) {
-            self.reporter.broken("P7", words);
-        }
+        self.reporter.check(&watched.name, watched.requested(first));
     }
 }

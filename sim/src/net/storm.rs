@@ -20,15 +20,15 @@ use super::server::{Mood, WRITER};
 use super::world::{World, lock};
 
 /// How long a packet takes in good times.
-const LATENCY: Range<Duration> = Duration::from_millis(1)..Duration::from_millis(10);
+pub(super) const LATENCY: Range<Duration> = Duration::from_millis(1)..Duration::from_millis(10);
 /// How long a process takes to start.
 const START: Duration = Duration::from_secs(1);
 
 /// The nodes, and what is wrong with them.
 #[derive(Clone)]
 pub(super) struct Storm {
-    world: Arc<World>,
-    net: Arc<NetSim>,
+    pub(super) world: Arc<World>,
+    pub(super) net: Arc<NetSim>,
     servers: Arc<[NodeHandle]>,
     clients: Arc<[NodeHandle]>,
     /// Nodes whose process has to be started again.
@@ -60,9 +60,10 @@ impl Storm {
             let Some(fault) = rng.choice(plan.faults.iter()) else {
                 continue;
             };
-            let (storm, fault, rng) = (self.clone(), *fault, rng.fork());
+            let (storm, fault, mut rng) = (self.clone(), *fault, rng.fork());
             raging.push(madsim::task::spawn(async move {
-                storm.inflict(fault, rng).await;
+                let long = millis(&mut rng, 100..12_000);
+                storm.inflict(fault, long, rng).await;
             }));
         }
         raging.into_iter().for_each(|fault| fault.abort());
@@ -106,7 +107,8 @@ impl Storm {
         });
     }
 
-    async fn inflict(&self, fault: Fault, mut rng: Rng) {
+    /// Something goes wrong for so long.
+    pub(super) async fn inflict(&self, fault: Fault, long: Duration, mut rng: Rng) {
         let world = &self.world;
         world.reporter.count(|counts| counts.faults += 1);
         let server = rng.usize(..self.servers.len());
@@ -114,7 +116,6 @@ impl Storm {
         world.reporter.say(format_args!(
             "fault {fault:?}: server {server}, client {client}"
         ));
-        let long = millis(&mut rng, 100..12_000);
         match fault {
             Fault::CutOff | Fault::Deaf | Fault::Dumb | Fault::OneWay => {
                 self.clog(fault, server, client, long, &mut rng).await;
@@ -152,6 +153,7 @@ impl Storm {
                 sleep(long).await;
                 world.servers[server].set_mood(Mood::Good);
             }
+            Fault::Reset => world.servers[server].reset(),
             Fault::Compact => {
                 if let Some(collection) = world.servers[server].collection() {
                     let back = one_of(&mut rng, &[0, 2, 10]);
@@ -261,7 +263,7 @@ impl Storm {
             Ok(()) => world.went_back(&backup, &collection.epoch()),
             Err(error) => {
                 let words = format!("the collection cannot go back: {error}");
-                world.reporter.broken("the server's", words);
+                world.reporter.servers_fail(words);
             }
         }
     }

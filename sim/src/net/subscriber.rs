@@ -1,7 +1,7 @@
 //! Those who follow an informer: what they are handed is checked at every step.
 
 use std::panic::resume_unwind;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -10,11 +10,12 @@ use madsim::time::{sleep, timeout};
 use reflet_core::cache::{Delta, Mark};
 use reflet_tokio::{Batch, Deltas, Ended, Handler};
 
-use super::books::{State, Value, difference};
+use super::books::{Books, State, Value};
 use super::client::Watched;
-use super::fold::Fold;
+use super::fold::Told;
 use super::plan::{Subscriber, millis, one_of};
 use super::world::{Reporter, World, lock};
+use crate::oracles::{Checked, Promise};
 
 /// What the panicking filter does not like.
 const DREADED: u64 = 23;
@@ -27,7 +28,7 @@ pub(super) struct Reader {
 }
 
 struct Known {
-    fold: Fold,
+    told: Told,
     /// The group that a filter lets through.
     group: Option<u8>,
     /// It follows no more, for a good reason.
@@ -41,23 +42,27 @@ impl Known {
         self.group.is_none_or(|group| value.group == group)
     }
 
-    /// Whether what is known at a complete mark is what the source held at that revision, in some
-    /// epoch: the informer may be in another one by now.
-    fn is_true_at(&self, reporter: &Reporter, mark: &Mark) -> Result<(), String> {
-        let revision = mark.revision.as_ref();
-        let revision = revision.and_then(|revision| revision.as_u64());
+    /// Takes a mark: where it is complete, what is known is what the source held then.
+    fn mark(&mut self, books: &Books, watched: &Watched, mark: &Mark) -> Checked {
+        watched.learn()?;
+        self.told.mark(mark)?;
+        let revision = mark
+            .revision
+            .as_ref()
+            .and_then(|revision| revision.as_u64());
         let Some(revision) = revision.filter(|_| mark.complete) else {
             return Ok(());
         };
-        let books = reporter.books();
-        let mut why = format!("revision {revision} never was");
-        for state in books.all_at(revision) {
-            match difference(&self.fold.view, state, |value| self.passes(value)) {
-                None => return Ok(()),
-                Some(words) => why = format!("at revision {revision}: {words}"),
-            }
-        }
-        Err(why)
+        watched.check_shown(books)?;
+        let shown = lock(&watched.shown);
+        watched.check_told(&shown, mark.epoch, revision)?;
+        let states = shown.states(books, mark.epoch, revision).into_iter();
+        let what = || format!("at its mark of r{revision}");
+        self.told.check(
+            states.map(|state| &**state),
+            |value| self.passes(value),
+            what,
+        )
     }
 }
 
@@ -67,7 +72,7 @@ impl Reader {
             name,
             kind,
             known: Mutex::new(Known {
-                fold: Fold::new(),
+                told: Told::default(),
                 group: None,
                 left: false,
                 synced: false,
@@ -81,57 +86,52 @@ impl Reader {
         if known.left || self.kind == Subscriber::Fleeting {
             return None;
         }
-        let apart = difference(&known.fold.view, state, |value| known.passes(value));
-        apart.map(|words| format!("{}: {words}", self.name))
+        let passes = |value: &Value| known.passes(value);
+        let checked = known.told.check([state], passes, || self.name.clone());
+        checked.err().map(|broken| broken.message)
     }
 
     fn start_afresh(&self) {
-        lock(&self.known).fold = Fold::new();
-    }
-
-    fn leave(&self) {
-        lock(&self.known).left = true;
+        lock(&self.known).told = Told::default();
     }
 
     /// Takes a batch, at the very moment at which it was handed out.
-    fn take(&self, reporter: &Reporter, watched: &Watched, batch: Batch<Arc<Value>>) {
+    fn take(&self, reporter: &Reporter, watched: &Watched, batch: &Batch<Arc<Value>>) {
         reporter.count(|counts| counts.batches += 1);
-        let known = &mut *lock(&self.known);
-        let deltas = batch.deltas.len();
-        let rest = batch.deltas.get(1..).unwrap_or_default();
-        if rest.contains(&Delta::Reset) {
-            let words = "a reset that is not the first step";
-            reporter.broken("P4", format_args!("{}: {words}", self.name));
-        }
-        for delta in batch.deltas {
-            if let Err(words) = known.fold.step(delta) {
-                reporter.broken("P4", format_args!("{}: {words}", self.name));
-            }
-        }
-        let mark = batch.mark;
-        if let Err((promise, words)) = known.fold.mark(mark.clone()) {
-            reporter.broken(promise, format_args!("{}: {words}", self.name));
-        }
+        let mut known = lock(&self.known);
+        let checked = known.take(&reporter.books(), watched, batch);
+        reporter.check(&self.name, checked);
+        let Batch { deltas, mark } = batch;
         let revision = mark.revision.as_ref().map(ToString::to_string);
-        let objects = known.fold.view.len();
+        let (deltas, objects) = (deltas.len(), known.told.fold.objects.len());
         let (name, epoch) = (&self.name, mark.epoch);
         reporter.say(format_args!(
             "{name} batch of {deltas}, at {revision:?} of {epoch}: {objects} objects"
         ));
-        if let Err(words) = known.is_true_at(reporter, &mark) {
-            reporter.broken("P3", format_args!("{name}: {words}"));
-        }
+    }
+}
+
+impl Known {
+    fn take(&mut self, books: &Books, watched: &Watched, batch: &Batch<Arc<Value>>) -> Checked {
+        let Batch { deltas, mark } = batch;
+        let rest = deltas.get(1..).unwrap_or_default();
+        Promise::TruthfulDeltas.require(!rest.contains(&Delta::Reset), || {
+            "a reset that is not the first step".to_owned()
+        })?;
+        let mut steps = deltas.iter();
+        steps.try_for_each(|delta| self.told.step(delta, books))?;
+        self.mark(books, watched, mark)?;
         let health = watched.informer.health();
         // The source says where its transactions end: only a lost event leaves one open.
-        if !mark.complete && !health.degraded {
-            reporter.broken("P3", format_args!("{name}: a torn transaction: {mark:?}"));
-        }
+        Promise::OneRealState.require(mark.complete || health.degraded, || {
+            format!("part of a transaction: {mark:?}")
+        })?;
         // A long batch is read in turns, and ends where it ended when it began.
-        let newest = mark.revision == health.revision;
-        if newest && known.group.is_none() && watched.view() != known.fold.view {
-            let words = "what was handed out is not what the cache shows";
-            reporter.broken("P9", format_args!("{name}: {words}"));
-        }
+        let newest = mark.revision == health.revision && self.group.is_none();
+        let same = || watched.content(books) == self.told.fold.objects;
+        Promise::HonestReadiness.require(!newest || same(), || {
+            "what was handed out is not what the cache shows".to_owned()
+        })
     }
 }
 
@@ -181,7 +181,13 @@ struct Reading {
 
 impl Reading {
     fn take(&self, batch: Batch<Arc<Value>>) {
-        self.reader.take(&self.reporter, &self.watched, batch);
+        self.reader.take(&self.reporter, &self.watched, &batch);
+    }
+
+    /// It follows no more.
+    fn leave(&self) {
+        lock(&self.reader.known).left = true;
+        lock(&self.watched.shown).leave();
     }
 
     async fn read(mut self, mut deltas: Deltas<Arc<Value>>, pause: Duration) {
@@ -192,7 +198,7 @@ impl Reading {
                 sleep(millis(&mut self.rng, 0..longest)).await;
             }
         }
-        self.reader.leave();
+        self.leave();
         let expected = match self.reader.kind {
             Subscriber::PanickingFilter => Some(Ended::FilterPanicked),
             _ => None,
@@ -201,7 +207,7 @@ impl Reading {
         if ended != expected && ended != Some(Ended::Stopped) {
             let name = &self.reader.name;
             self.reporter
-                .broken("P10", format_args!("{name} ended: {ended:?}"));
+                .broken(Promise::Isolation, format_args!("{name} ended: {ended:?}"));
         }
     }
 
@@ -220,7 +226,7 @@ impl Reading {
                 deltas.set_filter(filter(group));
             }
         }
-        self.reader.leave();
+        self.leave();
     }
 
     /// Subscribes, reads a little, and goes, again and again.
@@ -239,11 +245,12 @@ impl Reading {
                 };
                 match batch {
                     Some(Some(batch)) => self.take(batch),
-                    Some(None) => return self.reader.leave(),
+                    Some(None) => return self.leave(),
                     None => {}
                 }
             }
             drop(deltas);
+            lock(&self.watched.shown).leave();
             sleep(millis(&mut self.rng, 10..3_000)).await;
         }
     }
@@ -251,6 +258,7 @@ impl Reading {
     fn handle(self, panics_every: Option<u32>) {
         let witness = Witness {
             reader: Arc::clone(&self.reader),
+            watched: Arc::downgrade(&self.watched),
             reporter: self.reporter.clone(),
             panics_every,
             calls: 0,
@@ -261,7 +269,8 @@ impl Reading {
             if synced.is_ok() && !lock(&self.reader.known).synced {
                 let name = &self.reader.name;
                 let words = "is said to be synced, and was not told";
-                self.reporter.broken("P9", format_args!("{name} {words}"));
+                self.reporter
+                    .broken(Promise::HonestReadiness, format_args!("{name} {words}"));
             }
         });
     }
@@ -270,18 +279,19 @@ impl Reading {
 /// A handler that remembers what it was told.
 struct Witness {
     reader: Arc<Reader>,
+    /// The informer has the handler.
+    watched: Weak<Watched>,
     reporter: Reporter,
     panics_every: Option<u32>,
     calls: u32,
 }
 
 impl Witness {
-    fn step(&mut self, delta: Delta<Arc<str>, Arc<Value>>) {
-        let step = lock(&self.reader.known).fold.step(delta);
-        if let Err(words) = step {
-            let name = &self.reader.name;
-            self.reporter.broken("P4", format_args!("{name}: {words}"));
-        }
+    fn step(&mut self, delta: &Delta<Arc<str>, Arc<Value>>) {
+        let checked = lock(&self.reader.known)
+            .told
+            .step(delta, &self.reporter.books());
+        self.reporter.check(&self.reader.name, checked);
         self.calls = self.calls.wrapping_add(1);
         if self
             .panics_every
@@ -290,26 +300,19 @@ impl Witness {
             resume_unwind(Box::new("a handler's panic"));
         }
     }
-
-    fn mark(&self, mark: &Mark) -> Result<(), (&'static str, String)> {
-        let known = &mut *lock(&self.reader.known);
-        known.fold.mark(mark.clone())?;
-        let is_true = known.is_true_at(&self.reporter, mark);
-        is_true.map_err(|words| ("P3", words))
-    }
 }
 
 impl Handler<Arc<Value>> for Witness {
     fn added(&mut self, key: Arc<str>, new: Arc<Value>) {
-        self.step(Delta::Added { key, new });
+        self.step(&Delta::Added { key, new });
     }
 
     fn updated(&mut self, key: Arc<str>, old: Arc<Value>, new: Arc<Value>) {
-        self.step(Delta::Updated { key, old, new });
+        self.step(&Delta::Updated { key, old, new });
     }
 
     fn deleted(&mut self, key: Arc<str>, seen: Arc<Value>, last: Arc<Value>, inferred: bool) {
-        self.step(Delta::Deleted {
+        self.step(&Delta::Deleted {
             key,
             seen,
             last,
@@ -318,13 +321,14 @@ impl Handler<Arc<Value>> for Witness {
     }
 
     fn caught_up(&mut self, mark: &Mark) {
-        let name = &self.reader.name;
-        if let Err((promise, words)) = self.mark(mark) {
-            self.reporter
-                .broken(promise, format_args!("{name}: {words}"));
+        if let Some(watched) = self.watched.upgrade() {
+            let mut known = lock(&self.reader.known);
+            let checked = known.mark(&self.reporter.books(), &watched, mark);
+            self.reporter.check(&self.reader.name, checked);
         }
         self.reporter.count(|counts| counts.batches += 1);
-        let revision = mark.revision.as_ref().map(ToString::to_string);
+        let (name, revision) = (&self.reader.name, mark.revision.as_ref());
+        let revision = revision.map(ToString::to_string);
         self.reporter
             .say(format_args!("{name} called up to {revision:?}"));
     }
@@ -334,6 +338,6 @@ impl Handler<Arc<Value>> for Witness {
     }
 
     fn reset(&mut self) {
-        self.step(Delta::Reset);
+        self.step(&Delta::Reset);
     }
 }

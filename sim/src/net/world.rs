@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use madsim::time::Instant;
+use reflet_core::Timestamp;
 
 use super::Violation;
 use super::books::Books;
@@ -14,6 +15,7 @@ use super::client::Watched;
 use super::plan::Plan;
 use super::server::Server;
 use super::writer::Log;
+use crate::oracles::{Checked, Promise, TraceHash};
 
 /// Locks; whoever panicked with the lock held is a violation of its own.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -73,7 +75,7 @@ struct Reported {
 /// What was observed, in order.
 #[derive(Debug)]
 pub(super) struct Trace {
-    pub(super) hash: u64,
+    pub(super) hash: TraceHash,
     pub(super) story: Vec<String>,
     pub(super) violation: Option<Violation>,
     pub(super) counts: Counts,
@@ -95,18 +97,15 @@ pub struct Counts {
 impl Trace {
     fn new() -> Self {
         Self {
-            hash: 0xcbf2_9ce4_8422_2325,
+            hash: TraceHash::default(),
             story: Vec::new(),
             violation: None,
             counts: Counts::default(),
         }
     }
 
-    /// FNV-1a.
     fn add(&mut self, line: String) {
-        for byte in line.bytes().chain([b'\n']) {
-            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+        self.hash.words(format_args!("{line}"));
         self.story.push(line);
     }
 }
@@ -126,6 +125,11 @@ impl Reporter {
         self.0.started.elapsed()
     }
 
+    /// The same, as the oracles count it.
+    pub(super) fn clock(&self) -> Timestamp {
+        Timestamp::ZERO.saturating_add(self.now())
+    }
+
     pub(super) fn books(&self) -> MutexGuard<'_, Books> {
         lock(&self.0.books)
     }
@@ -139,7 +143,7 @@ impl Reporter {
     }
 
     /// A promise is broken. The first one counts.
-    pub(super) fn broken(&self, promise: &'static str, words: impl fmt::Display) {
+    pub(super) fn broken(&self, promise: Promise, words: impl fmt::Display) {
         let words = self.books().plain(&words.to_string());
         let at = self.now();
         let mut trace = lock(&self.0.trace);
@@ -147,6 +151,18 @@ impl Reporter {
         trace
             .violation
             .get_or_insert(Violation { promise, at, words });
+    }
+
+    /// What an oracle says of somebody.
+    pub(super) fn check(&self, who: impl fmt::Display, checked: Checked) {
+        if let Err(broken) = checked {
+            self.broken(broken.promise, format_args!("{who}: {}", broken.message));
+        }
+    }
+
+    /// The servers themselves do not hold what they should: there is no one real state.
+    pub(super) fn servers_fail(&self, words: impl fmt::Display) {
+        self.broken(Promise::OneRealState, format_args!("the servers: {words}"));
     }
 
     pub(super) fn is_broken(&self) -> bool {

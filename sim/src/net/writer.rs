@@ -8,7 +8,7 @@ use reflet_tokio::serve::{
     Change, Collection, Continuity, Export, Precondition, RawValue, to_raw_value,
 };
 
-use super::books::{Content, State, Value};
+use super::books::{Object, State, Value};
 use super::plan::{Writing, millis};
 use super::server::WRITER;
 use super::world::{World, lock};
@@ -68,13 +68,13 @@ impl World {
                 drop(books);
                 if revision != expected {
                     let words = format!("revision {revision} came instead of {expected}");
-                    self.reporter.broken("the server's", words);
+                    self.reporter.servers_fail(words);
                 }
                 self.note(rng, &collection, revision, changes);
             }
             Err(error) => self
                 .reporter
-                .broken("the server's", format!("a write failed: {error}")),
+                .servers_fail(format!("a write failed: {error}")),
         }
     }
 
@@ -119,11 +119,11 @@ impl World {
                 continue;
             }
             let spoilt = poison && rng.u8(0..10) == 0;
-            let born = state.get(&key).map(|content| content.born);
-            let Some((content, value)) = self.content(rng, born, spoilt) else {
+            let born = state.get(&key).map(|object| object.born);
+            let Some((object, value)) = self.object(rng, born, spoilt) else {
                 continue;
             };
-            state.insert(Arc::clone(&key), content);
+            state.insert(Arc::clone(&key), object);
             let key = String::from(&*key);
             changes.push(Change::Put {
                 key,
@@ -134,19 +134,19 @@ impl World {
         changes
     }
 
-    fn content(
+    fn object(
         &self,
         rng: &mut Rng,
         born: Option<u64>,
         poison: bool,
-    ) -> Option<(Content, Box<RawValue>)> {
+    ) -> Option<(Object, Box<RawValue>)> {
         let history = self.reporter.books().history();
         let mut log = lock(&self.log);
         log.numbers += 1;
         let born = born.unwrap_or(log.numbers);
         if poison {
-            let content = Content { born, value: None };
-            return Some((content, to_raw_value("poison").ok()?));
+            let object = Object { born, value: None };
+            return Some((object, to_raw_value("poison").ok()?));
         }
         let value = Value {
             number: log.numbers,
@@ -156,8 +156,10 @@ impl World {
             pad: "x".repeat(rng.usize(0..60)),
         };
         let raw = to_raw_value(&value).ok()?;
-        let value = Some(Arc::new(value));
-        Some((Content { born, value }, raw))
+        let value = Arc::new(value);
+        self.reporter.books().write(&value);
+        let value = Some(value);
+        Some((Object { born, value }, raw))
     }
 
     /// Brings a replica to where the writer is.
@@ -171,7 +173,7 @@ impl World {
         if *replica.epoch() != *truth.epoch {
             if let Err(error) = replica.restore(&truth, Continuity::SameEpoch) {
                 let words = format!("a replica cannot be restored: {error}");
-                self.reporter.broken("the server's", words);
+                self.reporter.servers_fail(words);
             }
             self.reporter.say(format_args!(
                 "server {index} takes over {}@{}",
@@ -192,7 +194,7 @@ impl World {
             let same = replica.transaction(changes);
             if !same.is_ok_and(|committed| committed.revision == revision) {
                 let words = format!("a replica cannot follow to {revision}");
-                self.reporter.broken("the server's", words);
+                self.reporter.servers_fail(words);
             }
         }
     }

@@ -22,7 +22,7 @@ pub use p01_converges::{Lag, Patience};
 pub use p02_no_time_travel::{Revisions, Rewinds, Versions};
 pub use p03_one_real_state::{Content, same_state};
 pub use p04_truthful_deltas::Fold;
-pub use p05_loss_is_found::Ceiling;
+pub use p05_loss_is_found::{Ceiling, Horizon};
 pub use p06_next_step::{check_next_attempt, check_next_step};
 pub use p07_never_hammers::{Pace, Waits};
 pub use p08_bounded_memory::{check_memory, check_notices};

@@ -1,6 +1,10 @@
 //! P5: the revision never advances past a detected gap or digest mismatch before a list has made
 //! up for it.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
 use super::{Checked, Promise};
 
 /// How far the complete revision may go.
@@ -73,6 +77,43 @@ impl Ceiling {
     }
 }
 
+/// What the source has told in full, in each of its epochs: nobody can know more.
+#[derive(Clone, Debug, Default)]
+pub struct Horizon {
+    told: BTreeMap<Arc<str>, u64>,
+}
+
+impl Horizon {
+    /// Everything up to this revision was told.
+    pub fn told(&mut self, epoch: &Arc<str>, revision: u64) {
+        let told = self.told.entry(Arc::clone(epoch)).or_default();
+        *told = revision.max(*told);
+    }
+
+    /// Something is claimed to be complete at a revision.
+    ///
+    /// # Errors
+    ///
+    /// If not all of it was told.
+    pub fn check(&self, epoch: &str, complete: u64) -> Checked {
+        let told = self.told.get(epoch);
+        Promise::LossIsFound.require(told.is_some_and(|told| complete <= *told), || {
+            format!("complete at r{complete}, of which only {told:?} was told")
+        })
+    }
+
+    /// Something is claimed to follow the source, which has said nothing for so long.
+    ///
+    /// # Errors
+    ///
+    /// If that is longer than `bound`.
+    pub fn check_live(live: bool, silent: Duration, bound: Duration) -> Checked {
+        Promise::LossIsFound.require(!live || silent <= bound, || {
+            format!("live, after {silent:?} without a word from the source")
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,5 +152,30 @@ mod tests {
     fn fires_when_health_conceals_that_nothing_is_verified() {
         assert!(Ceiling::check_unverified(false, false).is_err());
         assert!(Ceiling::check_unverified(true, true).is_err());
+    }
+
+    #[test]
+    fn fires_when_more_is_claimed_than_was_told() {
+        let (mut horizon, epoch) = (Horizon::default(), Arc::from("e"));
+        assert!(horizon.check("e", 0).is_err());
+        horizon.told(&epoch, 7);
+        horizon.told(&epoch, 3);
+        assert_eq!(horizon.check("e", 7), Ok(()));
+        assert!(horizon.check("e", 8).is_err());
+        assert!(horizon.check("f", 1).is_err());
+    }
+
+    #[test]
+    fn fires_when_something_stays_live_without_a_word() {
+        let check = |live, silent| {
+            Horizon::check_live(
+                live,
+                Duration::from_millis(silent),
+                Duration::from_millis(5),
+            )
+        };
+        assert_eq!(check(true, 5), Ok(()));
+        assert_eq!(check(false, 6), Ok(()));
+        assert!(check(true, 6).is_err());
     }
 }

@@ -13,6 +13,8 @@ pub struct Pace {
     what: &'static str,
     burst: u64,
     interval: Duration,
+    /// How much later than it counts a start may be seen.
+    slack: Duration,
     starts: Vec<Timestamp>,
     not_before: Timestamp,
 }
@@ -25,9 +27,17 @@ impl Pace {
             what,
             burst: burst.max(1).into(),
             interval,
+            slack: Duration::ZERO,
             starts: Vec::new(),
             not_before: Timestamp::ZERO,
         }
+    }
+
+    /// A start is seen up to so much later than it counts: two may seem closer than they are.
+    #[must_use]
+    pub fn seen_late(mut self, slack: Duration) -> Self {
+        self.slack = slack;
+        self
     }
 
     /// The source asked to wait until then.
@@ -55,7 +65,7 @@ impl Pace {
         }
         let (all, interval) = (self.starts.len() as u64, self.interval.as_nanos() as u64);
         for (count, from) in (1_u64..).zip(self.starts.iter().rev()) {
-            let window = now.saturating_since(*from);
+            let window = now.saturating_since(*from).saturating_add(self.slack);
             let share = self.burst + window.as_nanos() as u64 / interval;
             Promise::NeverHammers.require(count <= share, || {
                 format!(
@@ -127,6 +137,15 @@ mod tests {
             assert_eq!(pace.start(Timestamp::from_millis(at)), Ok(()), "{at}");
         }
         assert!(pace.start(Timestamp::from_millis(21)).is_err());
+    }
+
+    #[test]
+    fn starts_seen_late_count_as_if_seen_in_time() {
+        let pace = Pace::new("attempts", 1, Duration::from_millis(10));
+        let mut pace = pace.seen_late(Duration::from_millis(2));
+        assert_eq!(pace.start(Timestamp::from_millis(2)), Ok(()));
+        assert_eq!(pace.start(Timestamp::from_millis(10)), Ok(()));
+        assert!(pace.start(Timestamp::from_millis(17)).is_err());
     }
 
     #[test]

@@ -15,12 +15,6 @@ impl Readiness {
         self.served = true;
     }
 
-    /// Whether one was.
-    #[must_use]
-    pub fn is_served(&self) -> bool {
-        self.served
-    }
-
     /// The engine says whether it is synced, or a mark implies it.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use super::{Checked, Promise};
 /// If the others made a difference.
 pub fn check_isolation(together: u64, alone: u64, comparable: bool) -> Checked {
     Promise::Isolation.require(!comparable || together == alone, || {
-        "without the other subscribers, the first one, the source or the readers see something else"
+        "without the other subscribers, this one, the source or the readers see something else"
             .to_owned()
     })
 }

@@ -178,16 +178,7 @@ impl Run<'_> {
             self.observer.compared = None;
             return Ok(());
         }
-        let named = health.quarantined.len() == health.quarantined_count;
-        let apart: BTreeSet<_> = if named {
-            health
-                .quarantined
-                .iter()
-                .map(|(key, _)| Arc::clone(key))
-                .collect()
-        } else {
-            self.observer.spoilt.clone()
-        };
+        let apart = self.apart(health);
         let candidates = self.observer.candidates(&self.world, local);
         if self.is_large() {
             return self.check_large(&apart, &candidates, revision);
@@ -212,6 +203,16 @@ impl Run<'_> {
             }
         }
         first.map_or(Ok(()), Err)
+    }
+
+    /// The keys that P1 and P3 leave apart: the quarantined ones, or where health does not name
+    /// all of them, all that were ever spoilt.
+    pub(super) fn apart(&self, health: &Health<Arc<str>>) -> BTreeSet<Arc<str>> {
+        if !names_all_quarantined(health) {
+            return self.observer.spoilt.clone();
+        }
+        let keys = health.quarantined.iter().map(|(key, _)| Arc::clone(key));
+        keys.collect()
     }
 
     /// In a large world only what the source has changed since the last comparison is compared,
@@ -411,6 +412,11 @@ impl Run<'_> {
             deadline: None,
         });
     }
+}
+
+/// Health names no more quarantined keys than it was configured to.
+pub(super) fn names_all_quarantined(health: &Health<Arc<str>>) -> bool {
+    health.quarantined.len() == health.quarantined_count
 }
 
 /// A notice in a few words: the name of its kind, mostly.

@@ -1,13 +1,12 @@
 //! How a run ends: the adversary stops and the engine must converge; or the writer and one fault
 //! never stop, and the lag stays bounded.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use reflet_core::{Condition, FailureClass, LimitKind, OnNewEpoch, OnRewind, State, TimerReason};
 
 use super::Run;
+use super::checks::names_all_quarantined;
 use crate::oracles::{Broken, Checked, Lag, Patience, Promise, Waits, same_state};
 use crate::trace::Nuisance;
 use crate::world::{Feed, Poison, Word};
@@ -34,10 +33,8 @@ impl Run<'_> {
             patience.check(self.now, || {
                 format!("{missing}; {:?}", self.engine.health())
             })?;
-            let Some(deadline) = self.engine.poll_timeout() else {
-                return Promise::NextStep.broken("no deadline");
-            };
-            let at = deadline.at.min(self.now.saturating_add(tick));
+            let latest = self.now.saturating_add(tick);
+            let at = self.next_due(latest)?.unwrap_or(latest);
             self.now = self.now.max(at);
             self.story.at(self.step, self.now.as_nanos());
             self.speak_up()?;
@@ -83,13 +80,34 @@ impl Run<'_> {
         self.observer.blurred && self.trace.setup.seed.is_multiple_of(2)
     }
 
-    /// Whether no engine could find out by itself: it was set back and has overtaken, or nothing
-    /// shows a loss.
+    /// Whether no engine could find out by itself: the source was set back and nothing shows it,
+    /// or nothing shows a loss.
     fn needs_help(&self) -> bool {
         let period = self.config.timing.verify_period.is_some();
         // While something is rejected, a digest shows nothing.
-        let digests = self.trace.setup.shape.digests && self.observer.spoilt.is_empty();
-        self.observer.blurred || (self.observer.has_losses() && !digests && !period)
+        let rejected = self.engine.health().quarantined_count > 0
+            || self
+                .world
+                .truth()
+                .values()
+                .any(|object| object.poison != Poison::None);
+        let digests = self.trace.setup.shape.digests && !rejected;
+        (self.observer.blurred && !self.shows_a_rewind())
+            || (self.observer.has_losses() && !digests && !period)
+    }
+
+    /// Whether the source's answers show that it was set back: it has not come to where the cache
+    /// is, and enough lists that say so are taken for a rewind. A patient one never has to be asked
+    /// for a list: its watch waits for what is to come.
+    fn shows_a_rewind(&self) -> bool {
+        let accepts = self.config.policy.rewind != OnRewind::Refuse;
+        let health = self.engine.health();
+        let shown = health
+            .revision
+            .and_then(|revision| self.observer.number(&revision));
+        let ahead = shown.is_some_and(|shown| shown > self.world.now().head);
+        let shape = &self.trace.setup.shape;
+        accepts && ahead && !shape.opaque && !shape.patient
     }
 
     /// The engine's own bound, and the period of what it must wait for.
@@ -148,22 +166,11 @@ impl Run<'_> {
         if health.state != State::Live || health.degraded {
             return Err("not live".to_owned());
         }
-        let named = health.quarantined.len() == health.quarantined_count;
-        let apart: BTreeSet<_> = if named {
-            health
-                .quarantined
-                .iter()
-                .map(|(key, _)| Arc::clone(key))
-                .collect()
-        } else {
-            self.observer.spoilt.clone()
-        };
+        let apart = self.apart(&health);
         let truth = self.world.truth();
-        let named = if named { &apart } else { &BTreeSet::new() };
-        for key in named
-            .iter()
-            .filter(|key| !self.observer.spoilt_on_the_way.contains(*key))
-        {
+        let excused = &self.observer.spoilt_on_the_way;
+        let named = apart.iter().filter(|_| names_all_quarantined(&health));
+        for key in named.filter(|key| !excused.contains(*key)) {
             let object = self.world.key(key).and_then(|key| truth.get(&key));
             if object.is_none_or(|object| object.poison == Poison::None) {
                 return Err(format!("{key} is good, and still quarantined"));
@@ -253,12 +260,8 @@ impl Run<'_> {
             self.annoy(nuisance, turn, round)?;
             self.answer_everything()?;
             let until = self.now.saturating_add(round);
-            while let Some(deadline) = self
-                .engine
-                .poll_timeout()
-                .filter(|deadline| deadline.at <= until)
-            {
-                self.wake(deadline.at)?;
+            while let Some(at) = self.next_due(until)? {
+                self.wake(at)?;
                 self.answer_everything()?;
             }
             self.now = until;
@@ -284,13 +287,15 @@ impl Run<'_> {
     }
 
     fn annoy(&mut self, nuisance: Nuisance, turn: u32, round: Duration) -> Checked {
+        let pages = self.trace.setup.keys / self.config.limits.page_items + 1;
+        let list = self.config.timing.page_interval.saturating_mul(pages);
+        let rounds = u32::try_from(list.as_nanos() / round.as_nanos()).unwrap_or(0);
         if nuisance == Nuisance::Compact {
             // History is kept for longer than a list takes.
-            let pages = self.trace.setup.keys / self.config.limits.page_items + 1;
-            let list = self.config.timing.page_interval.saturating_mul(pages);
-            let rounds = list.as_nanos() / round.as_nanos();
-            self.world.compact(8 + usize::try_from(rounds).unwrap_or(0));
+            self.world.compact(8 + rounds as usize);
         }
+        // A list has the time that it takes.
+        let period = 7 + rounds;
         let newest = self.living.keys().next_back().copied();
         // A dead connection says nothing, not even once more.
         let newest = newest.filter(|attempt| {
@@ -298,7 +303,7 @@ impl Run<'_> {
                 .get(attempt)
                 .is_some_and(|talk| !talk.dialogue.muted)
         });
-        let Some(attempt) = newest.filter(|_| turn % 7 == 3) else {
+        let Some(attempt) = newest.filter(|_| turn % period == 3) else {
             return Ok(());
         };
         match nuisance {
@@ -306,7 +311,11 @@ impl Run<'_> {
             Nuisance::Close => self.say(attempt, Word::Closed, None),
             Nuisance::Fail => self.say(attempt, Word::Failed(FailureClass::Retryable, None), None),
             Nuisance::Mute => {
-                if let Some(talk) = self.living.get_mut(&attempt).filter(|_| turn % 21 == 3) {
+                if let Some(talk) = self
+                    .living
+                    .get_mut(&attempt)
+                    .filter(|_| turn % (3 * period) == 3)
+                {
                     talk.dialogue.muted = true;
                 }
                 Ok(())

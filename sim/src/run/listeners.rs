@@ -42,27 +42,28 @@ impl Interest {
 
 impl Run<'_> {
     pub(super) fn subscribe(&mut self, interest: Interest) {
-        if self.company == Company::OnlyFirst && !self.listeners.is_empty() {
+        let number = self.joined;
+        self.joined += 1;
+        if self.company == Company::OnlyChosen && number != self.chosen {
             return;
         }
         let id = self.engine.subscribe(interest.filter());
-        let lane = self
-            .story
-            .lane(format_args!("subscriber {}", self.listeners.len()));
+        let lane = self.story.lane(format_args!("subscriber {number}"));
         let text = format_args!("subscribes to {interest:?}");
         self.story.say(lane, Kind::Normal, text, String::new);
-        self.listeners.push(Listener {
+        let listener = Listener {
             id,
             interest,
             fold: Fold::default(),
             marks: Revisions::default(),
             here: true,
             lane,
-        });
+        };
+        self.listeners.insert(number, listener);
     }
 
     pub(super) fn unsubscribe(&mut self, which: usize) -> Checked {
-        let Some(listener) = self.listeners.get_mut(which) else {
+        let Some(listener) = self.listeners.get_mut(&which) else {
             return Ok(());
         };
         let known = self.engine.unsubscribe(listener.id);
@@ -77,7 +78,7 @@ impl Run<'_> {
     }
 
     pub(super) fn refilter(&mut self, which: usize, interest: Interest) -> Checked {
-        let Some(listener) = self.listeners.get_mut(which) else {
+        let Some(listener) = self.listeners.get_mut(&which) else {
             return Ok(());
         };
         self.story.say(
@@ -108,7 +109,8 @@ impl Run<'_> {
         if self.is_large() {
             return self.after_call(false);
         }
-        let Some(listener) = self.listeners.get(which).filter(|listener| listener.here) else {
+        let listener = self.listeners.get(&which);
+        let Some(listener) = listener.filter(|listener| listener.here) else {
             return Ok(());
         };
         if self.engine.is_synced() {
@@ -123,7 +125,7 @@ impl Run<'_> {
 
     /// False: there is nothing now.
     fn poll_once(&mut self, which: usize) -> Result<bool, crate::oracles::Broken> {
-        let Some(listener) = self.listeners.get(which) else {
+        let Some(listener) = self.listeners.get(&which) else {
             return Ok(false);
         };
         let id = listener.id;
@@ -139,12 +141,12 @@ impl Run<'_> {
 
     fn hear(&mut self, which: usize, delta: &Delta<Arc<str>, u64>) -> Checked {
         self.hash.words(format_args!("{which} {delta:?}"));
-        if which == 0 {
+        if which == self.chosen {
             self.seen.words(format_args!("{delta:?}"));
             self.reset |= matches!(delta, Delta::Reset);
         }
         let tells = self.trace.setup.shape.uids;
-        let Some(listener) = self.listeners.get_mut(which) else {
+        let Some(listener) = self.listeners.get_mut(&which) else {
             return Ok(());
         };
         let (text, lane) = (brief(delta), listener.lane);
@@ -168,7 +170,7 @@ impl Run<'_> {
     }
 
     fn check_mark(&mut self, which: usize, mark: &Mark) -> Checked {
-        let Some(listener) = self.listeners.get_mut(which) else {
+        let Some(listener) = self.listeners.get_mut(&which) else {
             return Ok(());
         };
         let Some(revision) = mark
@@ -184,7 +186,7 @@ impl Run<'_> {
         if !mark.complete || self.observer.is_suspect(mark.epoch, revision) {
             return Ok(());
         }
-        let listener = &self.listeners[which];
+        let listener = &self.listeners[&which];
         let mut ours = listener.fold.objects.clone();
         ours.retain(|key, _| !self.observer.spoilt.contains(key));
         let candidates = self.observer.candidates(&self.world, mark.epoch);
@@ -204,7 +206,7 @@ impl Run<'_> {
 
     /// Everybody takes everything; then nothing is kept for anybody.
     pub(super) fn drain_all(&mut self) -> Checked {
-        for which in 0..self.listeners.len() {
+        for which in 0..self.joined {
             self.drain(which)?;
         }
         for _ in 0..1_000 {

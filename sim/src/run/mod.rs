@@ -36,9 +36,9 @@ pub type Engine = Informer<Arc<str>, u64>;
 pub struct Outcome {
     /// The hash of everything that went in and came out (P11).
     pub hash: u64,
-    /// The hash of what the source, the readers and the first subscriber saw (P10).
+    /// The hash of what the source, the readers and the chosen subscriber saw (P10).
     pub seen: u64,
-    /// The first subscriber held back more than the limit, and was reset.
+    /// The chosen subscriber held back more than the limit, and was reset.
     pub reset: bool,
     /// How many steps were taken.
     pub steps: u64,
@@ -75,7 +75,7 @@ pub fn tell(trace: &Trace) -> (Outcome, Story) {
     (outcome, story)
 }
 
-/// Runs a trace twice and without the other subscribers, and compares (P10, P11).
+/// Runs a trace twice, and with one of its subscribers alone, and compares (P10, P11).
 #[must_use]
 pub fn run_strictly(trace: &Trace) -> Outcome {
     let first = run(trace);
@@ -83,7 +83,7 @@ pub fn run_strictly(trace: &Trace) -> Outcome {
         return first;
     }
     let second = run(trace);
-    let alone = execute(trace, &mut Story::unheard(), Company::OnlyFirst);
+    let alone = execute(trace, &mut Story::unheard(), Company::OnlyChosen);
     let compared = crate::oracles::check_determinism(first.hash, second.hash).and_then(|()| {
         // Alone it pays for all that it needs; in company others may pay for some of it.
         let comparable = !alone.reset;
@@ -101,7 +101,18 @@ pub fn run_strictly(trace: &Trace) -> Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Company {
     All,
-    OnlyFirst,
+    OnlyChosen,
+}
+
+/// No more subscribers than that.
+const MOST_SUBSCRIBERS: usize = 24;
+
+/// The subscriber that must not notice the others: the seed chooses any, late ones too.
+fn chosen(trace: &Trace) -> usize {
+    let late = |step: &&Step| matches!(step, Step::Subscribe(_));
+    let count = trace.setup.subscribers.len() + trace.steps.iter().filter(late).count();
+    let count = count.clamp(1, MOST_SUBSCRIBERS) as u64;
+    usize::try_from((trace.setup.seed >> 8) % count).unwrap_or(0)
 }
 
 fn execute(trace: &Trace, story: &mut Story, company: Company) -> Outcome {
@@ -155,7 +166,11 @@ struct Run<'a> {
     dead: Vec<(Attempt, Talk)>,
     /// How many attempts there were: replicas take turns.
     turns: usize,
-    listeners: Vec<Listener>,
+    /// Subscribers by their number; in a run without company there is but one.
+    listeners: BTreeMap<usize, Listener>,
+    /// How many would have subscribed in company.
+    joined: usize,
+    chosen: usize,
     observer: Observer,
     hash: TraceHash,
     seen: TraceHash,
@@ -215,7 +230,9 @@ impl<'a> Run<'a> {
             living: BTreeMap::new(),
             dead: Vec::new(),
             turns: 0,
-            listeners: Vec::new(),
+            listeners: BTreeMap::new(),
+            joined: 0,
+            chosen: chosen(trace),
             hash: TraceHash::default(),
             seen: TraceHash::default(),
             reset: false,
@@ -256,7 +273,7 @@ impl<'a> Run<'a> {
             Ending::Load(nuisance) => self.load(nuisance)?,
             Ending::Flap => self.flap()?,
         }
-        self.drain(0)?;
+        self.drain(self.chosen)?;
         // From here on time passes as long as somebody has something to give back.
         let seen = self.seen;
         self.finish()?;
@@ -291,7 +308,7 @@ impl<'a> Run<'a> {
             Step::Poll(which, deltas) => self.poll(which.into(), deltas.into()),
             Step::Drain(which) => self.drain(which.into()),
             Step::Subscribe(interest) => {
-                if self.listeners.len() < 24 {
+                if self.joined < MOST_SUBSCRIBERS {
                     self.subscribe(interest);
                 }
                 Ok(())
@@ -379,23 +396,36 @@ impl<'a> Run<'a> {
         self.after_call(false)
     }
 
-    /// Time passes until something is due. What the engine only wants for giving memory back
-    /// passes by: it depends on subscribers, and they must not change the course of things (P10).
+    /// Time passes until something is due.
     fn wait_for_deadline(&mut self) -> Checked {
         self.skew = Duration::ZERO;
+        match self.next_due(Timestamp::MAX)? {
+            Some(at) => self.wake(at),
+            None => Promise::NextStep.broken("nothing is ever due"),
+        }
+    }
+
+    /// When something is due, if that is not after `latest`. What the engine only wants for giving
+    /// memory back passes by: it depends on subscribers, and they must not change the course of
+    /// things (P10).
+    fn next_due(&mut self, latest: Timestamp) -> Result<Option<Timestamp>, Broken> {
         for _ in 0..10_000 {
             let Some(deadline) = self.engine.poll_timeout() else {
                 return Promise::NextStep.broken("no deadline");
             };
+            if deadline.at > latest {
+                return Ok(None);
+            }
             if deadline.reason != TimerReason::Reclaim {
-                return self.wake(deadline.at);
+                return Ok(Some(deadline.at));
             }
             self.told = self.told.max(deadline.at);
             let before = self.line();
             self.engine.handle_timeout(deadline.at);
             if self.line() != before {
                 // Something else was due as well.
-                return self.after_call(false);
+                self.after_call(false)?;
+                return Ok(Some(deadline.at));
             }
         }
         Promise::NextStep.broken("there is always more memory to give back")

@@ -323,7 +323,9 @@ impl Run<'_> {
         let talk = if word.is_last() && lie.is_none() {
             self.living.remove(&attempt)
         } else {
-            self.living.get(&attempt).cloned_for(word.completes())
+            // A copy only where it will be looked at.
+            let talk = self.living.get(&attempt);
+            talk.filter(|_| word.completes()).cloned()
         };
         if !self.observer.spoilt.is_empty() && !self.is_large() {
             self.observer.known = self.cached();
@@ -381,17 +383,6 @@ impl Run<'_> {
             format!("{attempt} was heard after its end: {word}")
         })?;
         self.after_call(true)
-    }
-}
-
-/// Keeps a copy only where it will be looked at.
-trait ClonedFor {
-    fn cloned_for(self, wanted: bool) -> Option<Talk>;
-}
-
-impl ClonedFor for Option<&Talk> {
-    fn cloned_for(self, wanted: bool) -> Option<Talk> {
-        self.filter(|_| wanted).cloned()
     }
 }
 

@@ -103,7 +103,8 @@ impl Watch {
         let history = &world.histories[here.epoch];
         let next = history.txs.get(history.until(at.head));
         match next.filter(|tx| tx.revision <= here.head) {
-            Some(tx) if at.head < history.compacted && history.compacted > tx.revision => {
+            // Where a watch can no longer start before, only what comes after that is still told.
+            Some(tx) if tx.revision <= history.compacted => {
                 [Word::Failed(FailureClass::Gone, None)].into()
             }
             Some(tx) => {

@@ -23,8 +23,6 @@ pub(crate) enum Situation {
     FromTheFuture,
     /// A slow watch was ended because what it needed next was forgotten.
     TooSlow,
-    /// The same, but only the newest of what was forgotten was missing.
-    TooSlowByOne,
     /// An open watch was ended by a restore.
     Restored,
     /// A watch told several transactions, and then its progress.
@@ -40,7 +38,7 @@ pub(crate) enum Situation {
 }
 
 impl Situation {
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Recreated,
         Self::PagesThroughWrites,
         Self::EmptyList,
@@ -51,7 +49,6 @@ impl Situation {
         Self::AnotherEpoch,
         Self::FromTheFuture,
         Self::TooSlow,
-        Self::TooSlowByOne,
         Self::Restored,
         Self::ReadToTheEnd,
         Self::PolledMany,
