@@ -2,8 +2,11 @@
 
 mod rig;
 
+use std::time::Duration;
+
 use reflet_core::{
-    Class, Command, FailureClass, Input, Notice, Revision, RevisionOrder, SourceProfile, Verify,
+    Class, Command, FailureClass, Input, Notice, OnRewind, Revision, RevisionOrder, SourceProfile,
+    Verify,
 };
 use rig::{Rig, config, full_profile, item, objects, plain_profile};
 
@@ -180,4 +183,37 @@ fn a_watch_of_another_history_ends_with_the_list_that_found_it() {
     rig.list(list, 20, &[("a", 1), ("b", 1)]);
     assert_eq!(rig.command(), Some(Command::Cancel { attempt: watch }));
     rig.expect_watch(20);
+}
+
+#[test]
+fn a_watch_that_only_tells_of_less_than_we_have_is_a_silent_one() {
+    let mut config = config(full_profile());
+    config.policy.rewind = OnRewind::AcceptAfter {
+        lists: 1,
+        span: Duration::ZERO,
+    };
+    config.source.replica_lag = Duration::ZERO;
+    let (mut rig, mut watch) = Rig::watching(config);
+    let promised = rig.now;
+    let list = 'asked: loop {
+        assert!(rig.now.saturating_since(promised) < rig.informer.config().convergence_bound());
+        rig.pass(Duration::from_secs(9));
+        rig.progress(watch, 4);
+        while let Some(command) = rig.command() {
+            match command {
+                Command::Watch { attempt, .. } => {
+                    watch = attempt;
+                    rig.opened(watch);
+                }
+                Command::List { attempt, .. } => break 'asked attempt,
+                Command::Cancel { .. } => {}
+            }
+        }
+    };
+    rig.list(list, 4, &[("a", 1)]);
+    assert_eq!(rig.revision(), Some(10), "once may be a lagging replica");
+    let list = rig.expect_list();
+    rig.list(list, 4, &[("a", 1)]);
+    assert_eq!(rig.revision(), Some(4), "the source was set back");
+    assert_eq!(rig.cache(), objects(&[("a", 1)]));
 }

@@ -109,11 +109,11 @@ fn unstamped(key: &str, value: u64) -> Item<'_, Arc<str>, u64> {
 #[test]
 fn objects_without_a_version_are_compared_by_their_content() {
     let (mut rig, watch) = Rig::watching(config(plain_profile()));
-    for value in [3, 4, 4] {
+    for (value, revision) in [(3, 11), (4, 12), (4, 13)] {
         let change = Change::Upsert(unstamped("a", value));
         let event = Event {
             change,
-            revision: None,
+            revision: Some(revision.into()),
             previous: None,
         };
         rig.say(watch, Input::Event(event));

@@ -89,9 +89,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         self.tell_timeout(run.attempt, reason);
         self.cancel(run.attempt);
         let changes = matches!(run.kind, WatchKind::Changes { .. });
-        let promised = self.config.source.heartbeat.is_some();
-        if reason == TimerReason::Silence && changes && promised && !run.spoke {
-            // It promised to speak and never said a word: opening it again will not mend that.
+        let owed = self.config.source.heartbeat.is_some() || run.lags;
+        if reason == TimerReason::Silence && changes && owed && !run.spoke {
+            // It promised to speak and never said a word, or spoke only of a time before our
+            // revision: opening it again will not mend that.
             reach!("mute watch given up");
             self.well_since = None;
             self.stuck(&run, Condition::TimedOut(reason));

@@ -71,6 +71,7 @@ impl<K: Key, V: Debug> WatchRun<K, V> {
             stepped,
             confirms,
             spoke,
+            lags,
         } = self;
         match kind {
             WatchKind::Changes { batch } => print.add_debug(&("changes", batch)),
@@ -87,7 +88,7 @@ impl<K: Key, V: Debug> WatchRun<K, V> {
         let longest = longest.max(config.timing.stable_after);
         print.add(opened.map(|opened| present.since(opened, longest)));
         print.add(present.since(*heard, EVER));
-        print.add((seen, unread, stepped, confirms, spoke));
+        print.add((seen, unread, stepped, confirms, spoke, lags));
     }
 }
 

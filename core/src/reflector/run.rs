@@ -144,6 +144,8 @@ pub(crate) struct WatchRun<K, V> {
     pub(crate) confirms: bool,
     /// Anything came after it was open: an event, progress, a heartbeat.
     pub(crate) spoke: bool,
+    /// It told of less than we have.
+    pub(crate) lags: bool,
 }
 
 impl<K, V> WatchRun<K, V> {

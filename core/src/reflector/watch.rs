@@ -35,7 +35,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     }
 
     fn watch_word(&mut self, mut run: WatchRun<K, V>, input: Input<'_, K, V>) -> Step<K, V> {
-        run.heard = self.now;
+        let heard_before = core::mem::replace(&mut run.heard, self.now);
         match input {
             Input::Opened { epoch } => return self.opened(run, epoch),
             Input::Closed => return self.watch_closed(run),
@@ -53,6 +53,19 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             Input::Undecodable { error, .. } => self.unknown_event(&mut run, error),
             Input::Event(event) => return self.event(run, event),
             Input::BatchEnd { revision } => return self.batch_end(run, revision),
+            Input::Progress { revision, .. } if self.is_behind(&run, &revision) => {
+                // A source that has not come to where we are follows nothing for us: that is
+                // silence. Otherwise one that was set back would keep its watch open for ever.
+                reach!("progress that goes backwards");
+                run.opened.get_or_insert(self.now);
+                run.heard = heard_before;
+                run.lags = true;
+                if canary!(ProgressLowersRevision) {
+                    self.position.forget_revisions();
+                    self.position.complete_at(revision);
+                    self.show(&mut run);
+                }
+            }
             Input::Progress { revision, digest } => return self.progress(run, revision, digest),
             Input::InitialEnd { revision } => return self.initial_end(run, revision),
             Input::Page { .. } | Input::Item(_) | Input::PageEnd { .. } | Input::Unmodified => {
@@ -385,6 +398,17 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         Some(run)
     }
 
+    /// Whether a watch of changes tells of less than it or the cache has come to.
+    fn is_behind(&self, run: &WatchRun<K, V>, revision: &Revision) -> bool {
+        let newest = [run.seen.as_ref(), self.position.complete.as_ref()];
+        matches!(run.kind, WatchKind::Changes { batch: None })
+            && self.position.ordered
+            && newest
+                .iter()
+                .flatten()
+                .any(|newest| is_before(revision, newest))
+    }
+
     fn progress(
         &mut self,
         mut run: WatchRun<K, V>,
@@ -405,20 +429,8 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             WatchKind::Changes { .. } => {}
             WatchKind::Initial(_) | WatchKind::Hints => return Some(run),
         }
-        let newest = [run.seen.as_ref(), self.position.complete.as_ref()];
-        if self.position.ordered
-            && newest
-                .iter()
-                .flatten()
-                .any(|newest| is_before(&revision, newest))
-        {
-            // Progress that goes backwards says nothing.
-            reach!("progress that goes backwards");
-            if canary!(ProgressLowersRevision) {
-                self.position.forget_revisions();
-                self.position.complete_at(revision);
-                self.show(&mut run);
-            }
+        if self.is_behind(&run, &revision) {
+            // The end of a transaction that a list beside the watch had brought.
             return Some(run);
         }
         run.confirms |= self.reaches(&revision);

@@ -13,6 +13,8 @@ pub struct Ceiling {
     at: Option<u64>,
     /// A transaction that has begun, and of which more must follow.
     open: Option<u64>,
+    /// Up to here a full state has told everything, whatever a watch beside it says again.
+    covered: u64,
 }
 
 impl Ceiling {
@@ -23,7 +25,12 @@ impl Ceiling {
 
     /// Part of the transaction at this revision was handed over.
     pub fn begins(&mut self, revision: u64) {
-        self.open = Some(revision);
+        self.open = Some(revision).filter(|open| *open > self.covered);
+    }
+
+    /// A full state of this revision has been taken.
+    pub fn covered(&mut self, revision: u64) {
+        self.covered = revision;
     }
 
     /// The end of that transaction was.
@@ -139,6 +146,11 @@ mod tests {
         assert!(ceiling.check(5).is_err());
         ceiling.ends(5);
         assert_eq!(ceiling.check(5), Ok(()));
+        ceiling.covered(7);
+        ceiling.begins(7);
+        assert_eq!(ceiling.check(9), Ok(()), "the list had it");
+        ceiling.begins(8);
+        assert!(ceiling.check(9).is_err());
     }
 
     #[test]

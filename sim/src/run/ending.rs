@@ -97,8 +97,7 @@ impl Run<'_> {
     }
 
     /// Whether the source's answers show that it was set back: it has not come to where the cache
-    /// is, and enough lists that say so are taken for a rewind. A patient one never has to be asked
-    /// for a list: its watch waits for what is to come.
+    /// is, and enough lists that say so are taken for a rewind.
     fn shows_a_rewind(&self) -> bool {
         let accepts = self.config.policy.rewind != OnRewind::Refuse;
         let health = self.engine.health();
@@ -107,7 +106,7 @@ impl Run<'_> {
             .and_then(|revision| self.observer.number(&revision));
         let ahead = shown.is_some_and(|shown| shown > self.world.now().head);
         let shape = &self.trace.setup.shape;
-        accepts && ahead && !shape.opaque && !shape.patient
+        accepts && ahead && !shape.opaque
     }
 
     /// The engine's own bound, and the period of what it must wait for.

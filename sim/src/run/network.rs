@@ -17,6 +17,8 @@ pub(super) struct Talk {
     pub(super) dialogue: Dialogue,
     /// It began when all replicas were in the newest history.
     pub(super) clean: bool,
+    /// A comparison of contents was wanted when it began.
+    pub(super) content_wanted: bool,
     /// It compares contents.
     pub(super) content: bool,
     pages: u32,
@@ -93,6 +95,7 @@ impl Run<'_> {
         let dialogue = Dialogue::new(&self.world, ask, self.turns);
         let talk = Talk {
             clean: self.world.is_of_one_mind(),
+            content_wanted: self.observer.content_wanted,
             // One that nobody saw begin may have begun before that was wanted.
             content: self.observer.content_wanted && self.unseen_since.is_none(),
             dialogue,

@@ -28,6 +28,7 @@ struct Loss {
 pub(super) struct Ended {
     at: Option<Place>,
     clean: bool,
+    content_wanted: bool,
     content: bool,
 }
 
@@ -210,6 +211,7 @@ impl Observer {
             self.ended = Some(Ended {
                 at: talk.dialogue.pinned(),
                 clean: talk.clean,
+                content_wanted: talk.content_wanted,
                 content: talk.content,
             });
         }
@@ -353,8 +355,9 @@ impl Observer {
             return Ok(());
         }
         self.ceiling.made_up();
+        self.ceiling.covered(ended.at.map_or(0, |at| at.head));
         self.versions.list();
-        if ended.content {
+        if ended.content_wanted {
             self.content_wanted = false;
         }
         if told.lost {
@@ -376,7 +379,7 @@ impl Observer {
     /// Nobody hears whether what was handed over was taken.
     pub(super) fn neglected(&mut self) {
         let ended = self.ended.take();
-        self.content_wanted &= !ended.is_some_and(|ended| ended.content);
+        self.content_wanted &= !ended.is_some_and(|ended| ended.content_wanted);
         self.rewinds.missed();
         self.ceiling.made_up();
         self.refusal = None;
