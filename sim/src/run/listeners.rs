@@ -154,10 +154,11 @@ impl Run<'_> {
             .say(lane, Kind::Normal, text, || format!("{delta:#?}"));
         Promise::Isolation.require(listener.here, || "a delta for one that has left".to_owned())?;
         listener.fold.take(delta, tells)?;
-        // A replay, or a history that began anew, shows old states once more.
+        // A replay, a history that began anew, or what comes in another order, shows old states once
+        // more.
         let shape = &self.trace.setup.shape;
         let once = self.world.epoch() == 0 && self.engine.cache().local_epoch() == 0;
-        if once && !shape.fuzzy && !shape.opaque {
+        if once && !shape.fuzzy && !shape.opaque && !self.observer.swapped {
             Fold::check_change(delta)?;
         }
         let Delta::Mark(mark) = delta else {

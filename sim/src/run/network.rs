@@ -183,6 +183,7 @@ impl Run<'_> {
             // What changes places twice is where it was.
             let whole = fault == Fault::LoseTransaction && !begun;
             self.observer.lost(epoch, lost, !whole);
+            self.observer.swapped |= fault == Fault::Swap;
         }
         if fault != Fault::None {
             let text = format_args!("{attempt}: {fault:?}");

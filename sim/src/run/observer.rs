@@ -49,6 +49,8 @@ pub(super) struct Observer {
     pub(super) blurred: bool,
     /// The policy for older lists: how many, over how long.
     rewind_after: (u32, Duration),
+    /// Two transactions changed places: what a key was before may come once more.
+    pub(super) swapped: bool,
     /// A verify of the content was asked for.
     pub(super) content_wanted: bool,
     /// Keys that could not be decoded at some time.
@@ -119,6 +121,7 @@ impl Observer {
             lied: false,
             losses: Vec::new(),
             blurred: false,
+            swapped: false,
             content_wanted: false,
             spoilt: BTreeSet::new(),
             spoilt_on_the_way: BTreeSet::new(),
