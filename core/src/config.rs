@@ -333,9 +333,10 @@ impl Config {
     /// equals it, whatever happened before.
     ///
     /// The worst case is an attempt that just went silent (so its limit must pass), a backoff at
-    /// its upper end or the source's retry-after, as many dead ends as the policy allows, and then
-    /// two lists: one that turns out to be refused as stale, torn or short of payloads, and one
-    /// that commits. Where losses cannot be seen, add the period of polls or verifies.
+    /// its upper end or the source's retry-after, as many dead ends as the policy allows, each for as
+    /// long as a replica may lag, as many older lists as are taken for a rewind, and then two more:
+    /// one that turns out to be refused as stale, torn or short of payloads, and one that commits.
+    /// Where losses cannot be seen, add the period of polls or verifies.
     #[must_use]
     pub fn convergence_bound(&self) -> Duration {
         let timing = &self.timing;
@@ -344,17 +345,24 @@ impl Config {
             .backoff_max
             .max(timing.slow_retry)
             .max(timing.min_interval);
-        let attempt = retry.saturating_add(timing.open_timeout);
+        let lag = self.source.replica_lag;
+        let attempt = retry.saturating_add(timing.open_timeout.max(lag));
+        let (older, span) = match self.policy.rewind {
+            OnRewind::AcceptAfter { lists, span } => (lists, span.max(lag)),
+            OnRewind::Refuse => (0, Duration::ZERO),
+        };
         let attempts = self
             .policy
             .dead_ends
             .saturating_add(self.policy.gone_limit)
+            .saturating_add(older)
             .saturating_add(3);
         in_flight
             .saturating_add(timing.max_retry_after)
             .saturating_add(attempt.saturating_mul(attempts))
             .saturating_add(timing.list_deadline.saturating_mul(2))
             .saturating_add(timing.verify_min_interval)
+            .saturating_add(span)
     }
 
     /// P6's bound: from any state to the start of a new attempt, with timeouts as the only input.

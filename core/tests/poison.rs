@@ -495,3 +495,26 @@ fn a_digest_is_not_compared_with_what_is_known_to_differ() {
     rig.say(watch, Input::Progress { revision, digest });
     assert_eq!(rig.state(), State::Live, "an event is known to be lost");
 }
+
+#[test]
+fn what_is_said_to_be_unchanged_is_good_again() {
+    let (mut rig, watch) = Rig::watching(config(plain_profile()));
+    let event = |body, revision: u64| {
+        let item = Item {
+            body,
+            ..item("a", 1)
+        };
+        Input::Event(Event {
+            change: Change::Upsert(item),
+            revision: Some(revision.into()),
+            previous: None,
+        })
+    };
+    rig.say(watch, event(Body::Undecodable("bad"), 11));
+    assert_eq!(rig.health().quarantined_count, 1);
+    rig.say(watch, event(Body::Unchanged, 12));
+    assert_eq!(rig.health().quarantined_count, 0);
+    let recovered = Notice::ObjectRecovered { key: "a".into() };
+    assert!(rig.notices().contains(&recovered));
+    assert_eq!(rig.cache(), objects(&[("a", 1), ("b", 2)]));
+}

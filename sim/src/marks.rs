@@ -117,6 +117,7 @@ pub const ENGINE: &[&str] = &[
     "watch from a revision that the source may not have",
     "watch given up for a verify",
     "watch resumes before a partial revision",
+    "watch that lags behind the cache",
 ];
 
 /// The driver's, in alphabetical order: of the informer's side, its HTTP source and the server side.

@@ -105,6 +105,17 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         })
     }
 
+    /// What the cache has of exactly this version of this incarnation.
+    pub(crate) fn held(
+        &self,
+        key: &K::Borrowed,
+        version: VersionRef<'_>,
+        incarnation: Option<Incarnation>,
+    ) -> Option<V> {
+        let held = self.is_held(key, version, incarnation);
+        self.cache.get(key).filter(|_| held).cloned()
+    }
+
     /// Whether the key is short enough; says so where not.
     pub(crate) fn admits(&mut self, key: &K::Borrowed) -> bool {
         let bytes = K::bytes(key).len();

@@ -89,7 +89,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         self.tell_timeout(run.attempt, reason);
         self.cancel(run.attempt);
         let changes = matches!(run.kind, WatchKind::Changes { .. });
-        let owed = self.config.source.heartbeat.is_some() || run.lags;
+        let owed = self.config.source.heartbeat.is_some() || run.lags_since.is_some();
         if reason == TimerReason::Silence && changes && owed && !run.spoke {
             // It promised to speak and never said a word, or spoke only of a time before our
             // revision: opening it again will not mend that.

@@ -71,7 +71,7 @@ impl<K: Key, V: Debug> WatchRun<K, V> {
             stepped,
             confirms,
             spoke,
-            lags,
+            lags_since,
         } = self;
         match kind {
             WatchKind::Changes { batch } => print.add_debug(&("changes", batch)),
@@ -88,7 +88,8 @@ impl<K: Key, V: Debug> WatchRun<K, V> {
         let longest = longest.max(config.timing.stable_after);
         print.add(opened.map(|opened| present.since(opened, longest)));
         print.add(present.since(*heard, EVER));
-        print.add((seen, unread, stepped, confirms, spoke, lags));
+        print.add((seen, unread, stepped, confirms, spoke));
+        print.add(lags_since.map(|since| present.since(since, config.source.replica_lag)));
     }
 }
 

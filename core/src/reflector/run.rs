@@ -144,8 +144,9 @@ pub(crate) struct WatchRun<K, V> {
     pub(crate) confirms: bool,
     /// Anything came after it was open: an event, progress, a heartbeat.
     pub(crate) spoke: bool,
-    /// It told of less than we have.
-    pub(crate) lags: bool,
+    /// When it told of less than we have. A source that was set back does so for ever, a replica
+    /// that lags until it has caught up, which it confirms.
+    pub(crate) lags_since: Option<Timestamp>,
 }
 
 impl<K, V> WatchRun<K, V> {

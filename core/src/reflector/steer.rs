@@ -177,7 +177,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             stepped: false,
             confirms: false,
             spoke: false,
-            lags: false,
+            lags_since: None,
         });
     }
 

@@ -99,8 +99,13 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         } else {
             run.heard
         };
+        let silent = heard.saturating_add(self.config.silence_limit());
+        let caught_up = match run.lags_since {
+            Some(since) if !run.confirms => since.saturating_add(self.config.source.replica_lag),
+            Some(_) | None => Timestamp::MAX,
+        };
         let silence = Deadline {
-            at: heard.saturating_add(self.config.silence_limit()),
+            at: silent.min(caught_up),
             reason: TimerReason::Silence,
         };
         match run.kind {

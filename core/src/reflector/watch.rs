@@ -35,7 +35,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     }
 
     fn watch_word(&mut self, mut run: WatchRun<K, V>, input: Input<'_, K, V>) -> Step<K, V> {
-        let heard_before = core::mem::replace(&mut run.heard, self.now);
+        run.heard = self.now;
         match input {
             Input::Opened { epoch } => return self.opened(run, epoch),
             Input::Closed => return self.watch_closed(run),
@@ -53,20 +53,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             Input::Undecodable { error, .. } => self.unknown_event(&mut run, error),
             Input::Event(event) => return self.event(run, event),
             Input::BatchEnd { revision } => return self.batch_end(run, revision),
-            Input::Progress { revision, .. } if self.is_behind(&run, &revision) => {
-                // A source that has not come to where we are follows nothing for us: that is
-                // silence. Otherwise one that was set back would keep its watch open for ever.
-                reach!("progress that goes backwards");
-                run.opened.get_or_insert(self.now);
-                run.heard = heard_before;
-                run.lags = true;
-                if canary!(ProgressLowersRevision) {
-                    self.position.forget_revisions();
-                    self.position.complete_at(revision);
-                    self.show(&mut run);
-                }
-            }
-            Input::Progress { revision, digest } => return self.progress(run, revision, digest),
+            Input::Progress { revision, digest } => return self.progressed(run, revision, digest),
             Input::InitialEnd { revision } => return self.initial_end(run, revision),
             Input::Page { .. } | Input::Item(_) | Input::PageEnd { .. } | Input::Unmodified => {
                 return self.refuse_watch(run, BadInput::OutOfPlace);
@@ -339,11 +326,11 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                     match self.judge_body(version, body) {
                         Err(error) => batch.reject(key, version, error, size),
                         Ok(Some(value)) => batch.upsert(key, version, incarnation, value, size),
-                        Ok(None) if !self.is_held(key, version, incarnation) => {
-                            return self.refuse_watch(run, BadInput::NotHeld);
-                        }
-                        // The cache has it: there is nothing to do.
-                        Ok(None) => {}
+                        // The cache has it. It counts all the same: it may be good again.
+                        Ok(None) => match self.held(key, version, incarnation) {
+                            Some(value) => batch.upsert(key, version, incarnation, value, size),
+                            None => return self.refuse_watch(run, BadInput::NotHeld),
+                        },
                     }
                 }
             }
@@ -398,15 +385,25 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         Some(run)
     }
 
-    /// Whether a watch of changes tells of less than it or the cache has come to.
-    fn is_behind(&self, run: &WatchRun<K, V>, revision: &Revision) -> bool {
-        let newest = [run.seen.as_ref(), self.position.complete.as_ref()];
-        matches!(run.kind, WatchKind::Changes { batch: None })
-            && self.position.ordered
-            && newest
-                .iter()
-                .flatten()
-                .any(|newest| is_before(revision, newest))
+    /// The source says how far it is. One that was set back stays behind us for ever, and must not
+    /// pass for live because of that; a replica that lags catches up, and then confirms it.
+    fn progressed(
+        &mut self,
+        run: WatchRun<K, V>,
+        revision: Revision,
+        digest: Option<Digest>,
+    ) -> Step<K, V> {
+        let changes = matches!(run.kind, WatchKind::Changes { .. });
+        let lags = changes && self.position.ordered && !self.reaches(&revision);
+        let (spoke, since) = (run.spoke, run.lags_since.filter(|_| !run.confirms));
+        let mut run = self.progress(run, revision, digest)?;
+        if lags {
+            reach!("watch that lags behind the cache");
+            run.spoke = spoke;
+            run.confirms = false;
+            run.lags_since = since.or(Some(self.now));
+        }
+        Some(run)
     }
 
     fn progress(
@@ -429,8 +426,20 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             WatchKind::Changes { .. } => {}
             WatchKind::Initial(_) | WatchKind::Hints => return Some(run),
         }
-        if self.is_behind(&run, &revision) {
-            // The end of a transaction that a list beside the watch had brought.
+        let newest = [run.seen.as_ref(), self.position.complete.as_ref()];
+        if self.position.ordered
+            && newest
+                .iter()
+                .flatten()
+                .any(|newest| is_before(&revision, newest))
+        {
+            // Progress that goes backwards says nothing.
+            reach!("progress that goes backwards");
+            if canary!(ProgressLowersRevision) {
+                self.position.forget_revisions();
+                self.position.complete_at(revision);
+                self.show(&mut run);
+            }
             return Some(run);
         }
         run.confirms |= self.reaches(&revision);
