@@ -40,6 +40,8 @@ pub struct Outcome {
     pub seen: u64,
     /// The chosen subscriber held back more than the limit, and was reset.
     pub reset: bool,
+    /// Notices were lost, so what is known of the engine depends on how many there were.
+    pub unheard: bool,
     /// How many steps were taken.
     pub steps: u64,
     /// How many objects the source changed.
@@ -86,7 +88,8 @@ pub fn run_strictly(trace: &Trace) -> Outcome {
     let alone = execute(trace, &mut Story::unheard(), Company::OnlyChosen);
     let compared = crate::oracles::check_determinism(first.hash, second.hash).and_then(|()| {
         // Alone it pays for all that it needs; in company others may pay for some of it.
-        let comparable = !alone.reset;
+        // And what a source does to heal depends on what is known of the engine.
+        let comparable = !alone.reset && !alone.unheard && !first.unheard;
         crate::oracles::check_isolation(first.seen, alone.seen, comparable)
     });
     let violation = compared.err().map(|broken| Violation {
@@ -139,6 +142,7 @@ fn execute(trace: &Trace, story: &mut Story, company: Company) -> Outcome {
         hash: run.hash.finish(),
         seen: run.seen.finish(),
         reset: run.reset,
+        unheard: run.observer.unheard,
         steps: run.step as u64,
         changes: run.changes,
         violation,

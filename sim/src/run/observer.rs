@@ -49,6 +49,8 @@ pub(super) struct Observer {
     pub(super) blurred: bool,
     /// The policy for older lists: how many, over how long.
     rewind_after: (u32, Duration),
+    /// Notices were lost.
+    pub(super) unheard: bool,
     /// Two transactions changed places: what a key was before may come once more.
     pub(super) swapped: bool,
     /// A verify of the content was asked for.
@@ -121,6 +123,7 @@ impl Observer {
             lied: false,
             losses: Vec::new(),
             blurred: false,
+            unheard: false,
             swapped: false,
             content_wanted: false,
             spoilt: BTreeSet::new(),
@@ -306,7 +309,10 @@ impl Observer {
     pub(super) fn takes(&mut self, notice: &Notice<Arc<str>>, told: &mut Told) -> Checked {
         told.count += 1;
         match notice {
-            Notice::Lost(_) => told.lost = true,
+            Notice::Lost(_) => {
+                told.lost = true;
+                self.unheard = true;
+            }
             Notice::Synced { .. } => self.readiness.announce()?,
             Notice::Relisted { deleted, .. } => told.inferred += deleted,
             Notice::ObjectRejected { key, .. } => told.rejected.push(Arc::clone(key)),
