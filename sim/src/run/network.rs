@@ -180,10 +180,10 @@ impl Run<'_> {
                 .get(&attempt)
                 .and_then(|talk| talk.dialogue.last.as_ref());
             let begun = matches!(begun, Some(Word::Put(_, _, at, _) | Word::Delete(_, _, at, _)) if *at == lost);
-            // What changes places twice is where it was.
-            let whole = fault == Fault::LoseTransaction && !begun;
-            self.observer.lost(epoch, lost, !whole);
+            // What changes places twice is where it was, and part of it may have come before.
             self.observer.swapped |= fault == Fault::Swap;
+            let whole = fault == Fault::LoseTransaction && !begun && !self.observer.swapped;
+            self.observer.lost(epoch, lost, !whole);
         }
         if fault != Fault::None {
             let text = format_args!("{attempt}: {fault:?}");
