@@ -15,7 +15,7 @@ fn the_grave_of_a_re_created_object_is_its_own() {
         ..plain_profile()
     };
     let (mut rig, watch) = Rig::watching(config(source));
-    let mut said = |revision: u64, change| {
+    let said = |rig: &mut Rig, revision: u64, change| {
         let event = Event {
             change,
             revision: Some(revision.into()),
@@ -40,11 +40,15 @@ fn the_grave_of_a_re_created_object_is_its_own() {
     };
     // Objects of one key, one after another; an old update of the last one comes late.
     for (revision, uid, version) in [(11, 1, 2), (13, 2, 2), (15, 3, 1)] {
-        said(revision, of(uid, version));
-        said(revision + 1, delete(version));
-        said(revision + 1, of(uid, 1));
+        said(&mut rig, revision, of(uid, version));
+        said(&mut rig, revision + 1, delete(version));
+        said(&mut rig, revision + 1, of(uid, 1));
     }
     assert_eq!(rig.cache(), objects(&[("a", 1), ("b", 2)]));
+    said(&mut rig, 17, of(4, 9));
+    said(&mut rig, 17, of(3, 1));
+    let both = objects(&[("a", 1), ("b", 2), ("c", 9)]);
+    assert_eq!(rig.cache(), both, "nor does it take the next one's place");
 }
 
 /// A delete does not tell which object of its key it is about.

@@ -269,42 +269,43 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         self.release(&key);
         let (key_ref, version) = (key.borrow(), version.as_ref());
         let mut applied = Applied::Added;
-        if let Some(entry) = self.cache.entry(key_ref) {
+        let known = self.cache.entry(key_ref);
+        let same_object = known.filter(|entry| same_incarnation(entry.incarnation, incarnation));
+        if let Some(entry) = same_object {
             applied = Applied::Updated;
-            if same_incarnation(entry.incarnation, incarnation) {
-                let same = same_version(entry.version, version);
-                // Also what a rewind or a verify of the content left without a version.
-                let unstamped = version.is_none() || entry.version.is_none();
-                let same_content = match compare {
-                    _ if unstamped => (self.same)(entry.value, &value),
-                    Compare::Versions => same,
-                    Compare::Content => same && (self.same)(entry.value, &value),
-                    Compare::Rewound => (self.same)(entry.value, &value),
-                };
-                let older =
-                    self.config.source.versions_ordered && version.is_older_than(entry.version);
-                if same_content {
-                    reach!(
-                        "same content in another history",
-                        compare == Compare::Rewound
-                    );
-                    self.cache.restamp(key_ref, version, incarnation, size);
-                    return Applied::Unchanged;
-                }
-                if older && compare != Compare::Rewound && !canary!(ApplyOlderVersions) {
-                    reach!("older version ignored");
-                    return Applied::Unchanged;
-                }
-                if canary!(CompareVersionWithRevision)
-                    && let Some(complete) = &self.position.complete
-                    && is_before(&version.to_version().as_revision(), complete)
-                {
-                    return Applied::Unchanged;
-                }
+            let same = same_version(entry.version, version);
+            // Also what a rewind or a verify of the content left without a version.
+            let unstamped = version.is_none() || entry.version.is_none();
+            let same_content = match compare {
+                _ if unstamped => (self.same)(entry.value, &value),
+                Compare::Versions => same,
+                Compare::Content => same && (self.same)(entry.value, &value),
+                Compare::Rewound => (self.same)(entry.value, &value),
+            };
+            let older = self.config.source.versions_ordered && version.is_older_than(entry.version);
+            if same_content {
+                reach!(
+                    "same content in another history",
+                    compare == Compare::Rewound
+                );
+                self.cache.restamp(key_ref, version, incarnation, size);
+                return Applied::Unchanged;
+            }
+            if older && compare != Compare::Rewound && !canary!(ApplyOlderVersions) {
+                reach!("older version ignored");
+                return Applied::Unchanged;
+            }
+            if canary!(CompareVersionWithRevision)
+                && let Some(complete) = &self.position.complete
+                && is_before(&version.to_version().as_revision(), complete)
+            {
+                return Applied::Unchanged;
             }
         } else if !canary!(Resurrect) && self.graves.covers(&key, version, incarnation) {
             reach!("grave stopped a resurrection");
             return Applied::Unchanged;
+        } else if known.is_some() {
+            applied = Applied::Updated;
         }
         self.cache.upsert(Upsert {
             key: key_ref,
