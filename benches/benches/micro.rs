@@ -1,0 +1,112 @@
+//! The engine's single operations, timed.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use divan::counter::ItemsCount;
+use divan::{AllocProfiler, Bencher};
+use reflet_bench::engine::Engine;
+use reflet_bench::key;
+use reflet_core::VersionRef;
+
+#[global_allocator]
+static ALLOCATOR: AllocProfiler = AllocProfiler::system();
+
+const SIZES: [usize; 2] = [1_000, 100_000];
+/// Operations in one go.
+const STEPS: usize = 1_000;
+
+fn main() {
+    divan::main();
+}
+
+fn keys(n: usize) -> Vec<String> {
+    (0..n).map(key).collect()
+}
+
+fn synced(keys: &[String]) -> Engine<Arc<u64>> {
+    let value = Arc::new(0);
+    Engine::synced(keys.iter().map(|key| (key.as_str(), Arc::clone(&value))))
+}
+
+/// Random numbers below `n`, the same each time.
+fn random(n: usize) -> Vec<usize> {
+    let mut random = fastrand::Rng::with_seed(7);
+    (0..STEPS).map(|_| random.usize(..n)).collect()
+}
+
+/// The first list, per object.
+#[divan::bench(args = SIZES, sample_count = 20)]
+fn first_sync(bencher: Bencher<'_, '_>, n: usize) {
+    let keys = keys(n);
+    bencher
+        .counter(ItemsCount::new(n))
+        .bench_local(|| synced(&keys));
+}
+
+/// An update of a random key.
+#[divan::bench(args = SIZES)]
+fn update(bencher: Bencher<'_, '_>, n: usize) {
+    let keys = keys(n);
+    let mut engine = synced(&keys);
+    let (numbers, value) = (random(n), Arc::new(1));
+    bencher.counter(ItemsCount::new(STEPS)).bench_local(|| {
+        for number in &numbers {
+            engine.update(&keys[*number], Arc::clone(&value));
+        }
+    });
+}
+
+/// A relist in which nothing has changed, per item.
+#[divan::bench(args = SIZES, sample_count = 20)]
+fn relist(bencher: Bencher<'_, '_>, n: usize) {
+    let keys = keys(n);
+    let mut engine = synced(&keys);
+    bencher.counter(ItemsCount::new(n)).bench_local(|| {
+        engine.begin_relist();
+        for (key, version) in keys.iter().zip(1..) {
+            black_box(engine.relist_item(key, VersionRef::from(version), None));
+        }
+        engine.end_list();
+    });
+}
+
+/// An update of a random key, and a subscriber's poll of each one's delta, in batches.
+#[divan::bench(args = SIZES)]
+fn update_and_poll(bencher: Bencher<'_, '_>, n: usize) {
+    let keys = keys(n);
+    let mut engine = synced(&keys);
+    let subscriber = engine.informer.subscribe(None);
+    engine.drain(subscriber);
+    let (numbers, value) = (random(n), Arc::new(1));
+    bencher.counter(ItemsCount::new(STEPS)).bench_local(|| {
+        for number in &numbers {
+            engine.update(&keys[*number], Arc::clone(&value));
+        }
+        black_box(engine.drain(subscriber))
+    });
+}
+
+/// A new subscriber's initial listing, per object.
+#[divan::bench(args = SIZES, sample_count = 20)]
+fn initial_listing(bencher: Bencher<'_, '_>, n: usize) {
+    let mut engine = synced(&keys(n));
+    bencher.counter(ItemsCount::new(n)).bench_local(|| {
+        let subscriber = engine.informer.subscribe(None);
+        black_box(engine.drain(subscriber));
+        engine.informer.unsubscribe(subscriber)
+    });
+}
+
+/// A look-up of a random key.
+#[divan::bench(args = SIZES)]
+fn get(bencher: Bencher<'_, '_>, n: usize) {
+    let keys = keys(n);
+    let engine = synced(&keys);
+    let numbers = random(n);
+    bencher.counter(ItemsCount::new(STEPS)).bench_local(|| {
+        for number in &numbers {
+            black_box(engine.informer.cache().get(keys[*number].as_str()));
+        }
+    });
+}
