@@ -29,10 +29,14 @@ fn synced(keys: &[String]) -> Engine<Arc<u64>> {
     Engine::synced(keys.iter().map(|key| (key.as_str(), Arc::clone(&value))))
 }
 
-/// Random numbers below `n`, the same each time.
-fn random(n: usize) -> Vec<usize> {
+/// Random ones of these keys: others each time, but the same in each run.
+fn random<'a>(keys: &'a [String]) -> impl FnMut() -> Vec<&'a str> {
     let mut random = fastrand::Rng::with_seed(7);
-    (0..STEPS).map(|_| random.usize(..n)).collect()
+    move || {
+        (0..STEPS)
+            .map(|_| keys[random.usize(..keys.len())].as_str())
+            .collect()
+    }
 }
 
 /// The first list, per object.
@@ -49,10 +53,11 @@ fn first_sync(bencher: Bencher<'_, '_>, n: usize) {
 fn update(bencher: Bencher<'_, '_>, n: usize) {
     let keys = keys(n);
     let mut engine = synced(&keys);
-    let (numbers, value) = (random(n), Arc::new(1));
-    bencher.counter(ItemsCount::new(STEPS)).bench_local(|| {
-        for number in &numbers {
-            engine.update(&keys[*number], Arc::clone(&value));
+    let value = Arc::new(1);
+    let bencher = bencher.counter(ItemsCount::new(STEPS));
+    bencher.with_inputs(random(&keys)).bench_local_refs(|keys| {
+        for key in keys {
+            engine.update(key, Arc::clone(&value));
         }
     });
 }
@@ -78,10 +83,11 @@ fn update_and_poll(bencher: Bencher<'_, '_>, n: usize) {
     let mut engine = synced(&keys);
     let subscriber = engine.informer.subscribe(None);
     engine.drain(subscriber);
-    let (numbers, value) = (random(n), Arc::new(1));
-    bencher.counter(ItemsCount::new(STEPS)).bench_local(|| {
-        for number in &numbers {
-            engine.update(&keys[*number], Arc::clone(&value));
+    let value = Arc::new(1);
+    let bencher = bencher.counter(ItemsCount::new(STEPS));
+    bencher.with_inputs(random(&keys)).bench_local_refs(|keys| {
+        for key in keys {
+            engine.update(key, Arc::clone(&value));
         }
         black_box(engine.drain(subscriber))
     });
@@ -103,10 +109,10 @@ fn initial_listing(bencher: Bencher<'_, '_>, n: usize) {
 fn get(bencher: Bencher<'_, '_>, n: usize) {
     let keys = keys(n);
     let engine = synced(&keys);
-    let numbers = random(n);
-    bencher.counter(ItemsCount::new(STEPS)).bench_local(|| {
-        for number in &numbers {
-            black_box(engine.informer.cache().get(keys[*number].as_str()));
+    let bencher = bencher.counter(ItemsCount::new(STEPS));
+    bencher.with_inputs(random(&keys)).bench_local_refs(|keys| {
+        for key in keys {
+            black_box(engine.informer.cache().get(*key));
         }
     });
 }
