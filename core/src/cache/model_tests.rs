@@ -227,6 +227,7 @@ impl World {
         );
         let upserted = self.cache.upsert(Upsert {
             key: &name(key),
+            owned: None,
             version: u64::from(value).into(),
             incarnation: incarnation.map(Incarnation::from),
             value,

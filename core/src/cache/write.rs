@@ -14,11 +14,20 @@ use super::{
 /// An object as its source has it now.
 pub(crate) struct Upsert<'a, K: Key, V> {
     pub(crate) key: &'a K::Borrowed,
+    /// The same key, where somebody owns it already: then it is shared instead of made anew.
+    pub(crate) owned: Option<&'a K>,
     pub(crate) version: VersionRef<'a>,
     pub(crate) incarnation: Option<Incarnation>,
     pub(crate) value: V,
     /// Its size on the wire, in bytes.
     pub(crate) size: usize,
+}
+
+impl<K: Key, V> Upsert<'_, K, V> {
+    /// A key to keep.
+    pub(crate) fn to_key(&self) -> K {
+        self.owned.map_or_else(|| K::own(self.key), K::clone)
+    }
 }
 
 /// What an upsert was.
@@ -59,6 +68,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     pub(crate) fn upsert(&mut self, upsert: Upsert<'_, K, V>) -> Upserted {
         let Upsert {
             key,
+            owned,
             version,
             incarnation,
             value,
@@ -72,7 +82,8 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         };
         let upserted = match self.find(key) {
             None => {
-                let id = self.log.add(K::own(key), live, self.unmarked_round());
+                let key_to_keep = owned.map_or_else(|| K::own(key), K::clone);
+                let id = self.log.add(key_to_keep, live, self.unmarked_round());
                 let Self {
                     hasher, table, log, ..
                 } = self;

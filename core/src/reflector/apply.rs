@@ -166,30 +166,55 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     /// Which limit the cache would exceed with these changes.
     pub(crate) fn over_limit(&self, changes: &[Staged<K, V>]) -> Option<LimitKind> {
-        if canary!(ApplyOverLimit) {
-            return None;
-        }
-        let (mut objects, mut bytes) = (self.cache.len(), self.cache.bytes());
+        let mut sums = (self.cache.len(), self.cache.bytes());
         for change in changes {
             match change {
                 Staged::Upsert(upsert) => {
-                    let old = self.cache.entry(upsert.key.borrow());
-                    objects = objects.saturating_add(usize::from(old.is_none()));
-                    let key = K::bytes(upsert.key.borrow()).len();
-                    bytes = bytes.saturating_add(upsert.size).saturating_add(key);
-                    bytes = bytes.saturating_sub(old.map_or(0, |old| old.size.saturating_add(key)));
+                    sums = self.sums_with(sums, upsert.key.borrow(), upsert.size);
                 }
                 Staged::Delete { key, .. } => {
                     if let Some(old) = self.cache.entry(key.borrow()) {
-                        objects = objects.saturating_sub(1);
+                        let (objects, bytes) = &mut sums;
+                        *objects = objects.saturating_sub(1);
                         let key = K::bytes(key.borrow()).len();
-                        bytes = bytes.saturating_sub(old.size.saturating_add(key));
+                        *bytes = bytes.saturating_sub(old.size.saturating_add(key));
                     }
                 }
                 Staged::Rejected { .. } => {}
             }
         }
-        if objects > self.config.limits.objects {
+        self.exceeded(sums)
+    }
+
+    /// Which limit the cache would exceed with this one object.
+    pub(crate) fn over_limit_with(&self, key: &K::Borrowed, size: usize) -> Option<LimitKind> {
+        let sums = (self.cache.len(), self.cache.bytes());
+        self.exceeded(self.sums_with(sums, key, size))
+    }
+
+    /// Numbers and bytes of objects, with an object more or in another state.
+    fn sums_with(
+        &self,
+        (objects, bytes): (usize, usize),
+        key: &K::Borrowed,
+        size: usize,
+    ) -> (usize, usize) {
+        let old = self.cache.entry(key);
+        let key = K::bytes(key).len();
+        let freed = old.map_or(0, |old| old.size.saturating_add(key));
+        (
+            objects.saturating_add(usize::from(old.is_none())),
+            bytes
+                .saturating_add(size)
+                .saturating_add(key)
+                .saturating_sub(freed),
+        )
+    }
+
+    fn exceeded(&self, (objects, bytes): (usize, usize)) -> Option<LimitKind> {
+        if canary!(ApplyOverLimit) {
+            None
+        } else if objects > self.config.limits.objects {
             Some(LimitKind::Objects)
         } else if bytes > self.config.limits.bytes {
             Some(LimitKind::Bytes)
@@ -211,7 +236,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     }
 
     /// A verify that runs beside the watch must not undo what came after its revision.
-    fn touch(&mut self, key: &K, revision: Option<&Revision>) {
+    pub(crate) fn touch(&mut self, key: &K, revision: Option<&Revision>) {
         let Some(list) = &mut self.list else {
             return;
         };
@@ -232,7 +257,23 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// Applies one change. Never back (P2): what is older than the cache is not applied.
     pub(crate) fn apply(&mut self, change: Staged<K, V>, compare: Compare) -> Applied {
         match change {
-            Staged::Upsert(upsert) => self.apply_upsert(upsert, compare),
+            Staged::Upsert(StagedUpsert {
+                key,
+                version,
+                incarnation,
+                value,
+                size,
+            }) => {
+                let upsert = Upsert {
+                    key: key.borrow(),
+                    owned: Some(&key),
+                    version: version.as_ref(),
+                    incarnation,
+                    value,
+                    size,
+                };
+                self.apply_upsert(upsert, compare)
+            }
             Staged::Delete { key, version, last } => {
                 let version = version.as_ref().map(Version::as_ref);
                 self.apply_delete(&key, version, last)
@@ -258,18 +299,21 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         }
     }
 
-    fn apply_upsert(&mut self, upsert: StagedUpsert<K, V>, compare: Compare) -> Applied {
-        let StagedUpsert {
+    /// Applies one upsert. A key is only made where there is something to remember it for.
+    pub(crate) fn apply_upsert(&mut self, upsert: Upsert<'_, K, V>, compare: Compare) -> Applied {
+        let Upsert {
             key,
             version,
             incarnation,
-            value,
             size,
+            ref value,
+            ..
         } = upsert;
-        self.release(&key);
-        let (key_ref, version) = (key.borrow(), version.as_ref());
+        if self.quarantine.names_any() {
+            self.release(&upsert.to_key());
+        }
         let mut applied = Applied::Added;
-        let known = self.cache.entry(key_ref);
+        let known = self.cache.entry(key);
         let same_object = known.filter(|entry| same_incarnation(entry.incarnation, incarnation));
         if let Some(entry) = same_object {
             applied = Applied::Updated;
@@ -277,10 +321,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             // Also what a rewind or a verify of the content left without a version.
             let unstamped = version.is_none() || entry.version.is_none();
             let same_content = match compare {
-                _ if unstamped => (self.same)(entry.value, &value),
+                _ if unstamped => (self.same)(entry.value, value),
                 Compare::Versions => same,
-                Compare::Content => same && (self.same)(entry.value, &value),
-                Compare::Rewound => (self.same)(entry.value, &value),
+                Compare::Content => same && (self.same)(entry.value, value),
+                Compare::Rewound => (self.same)(entry.value, value),
             };
             let older = self.config.source.versions_ordered && version.is_older_than(entry.version);
             if same_content {
@@ -288,7 +332,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                     "same content in another history",
                     compare == Compare::Rewound
                 );
-                self.cache.restamp(key_ref, version, incarnation, size);
+                self.cache.restamp(key, version, incarnation, size);
                 return Applied::Unchanged;
             }
             if older && compare != Compare::Rewound && !canary!(ApplyOlderVersions) {
@@ -301,19 +345,16 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             {
                 return Applied::Unchanged;
             }
-        } else if !canary!(Resurrect) && self.graves.covers(&key, version, incarnation) {
+        } else if !canary!(Resurrect)
+            && self.graves.has_any()
+            && self.graves.covers(&upsert.to_key(), version, incarnation)
+        {
             reach!("grave stopped a resurrection");
             return Applied::Unchanged;
         } else if known.is_some() {
             applied = Applied::Updated;
         }
-        self.cache.upsert(Upsert {
-            key: key_ref,
-            version,
-            incarnation,
-            value,
-            size,
-        });
+        self.cache.upsert(upsert);
         applied
     }
 

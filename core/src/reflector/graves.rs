@@ -64,6 +64,11 @@ impl<K: Ord + Clone> Graves<K> {
         self.newest.remove(key);
     }
 
+    /// Whether there are any: most sources never have one.
+    pub(crate) fn has_any(&self) -> bool {
+        !self.newest.is_empty()
+    }
+
     /// Whether an update to this version is older than the delete, or the deleted version itself.
     pub(crate) fn covers(
         &self,

@@ -39,6 +39,11 @@ impl<K: Ord + Clone> Quarantine<K> {
         self.keys.is_empty() && self.overflow == 0
     }
 
+    /// Whether any quarantined key is known by name.
+    pub(crate) fn names_any(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.keys.len().saturating_add(self.overflow)
     }

@@ -116,7 +116,11 @@ impl<K: Key, V> Staging<K, V> {
     }
 
     fn charge(&mut self, size: usize) {
-        let node = size_of::<Staged<K, V>>();
-        self.bytes = self.bytes.saturating_add(size).saturating_add(node);
+        self.bytes = self.bytes.saturating_add(Self::cost(size));
+    }
+
+    /// What one change of this size counts for.
+    pub(crate) fn cost(size: usize) -> usize {
+        size.saturating_add(size_of::<Staged<K, V>>())
     }
 }

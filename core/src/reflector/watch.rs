@@ -2,16 +2,17 @@
 
 use core::hash::BuildHasher;
 
+use crate::cache::Upsert;
 use crate::config::RevisionOrder;
 use crate::digest::Digest;
 use crate::informer::Informer;
 use crate::input::{Change, Event, Input, Item};
 use crate::key::Key;
-use crate::output::{BadInput, ListReason, Notice, TimerReason};
+use crate::output::{BadInput, LimitKind, ListReason, Notice, TimerReason};
 use crate::probe::{canary, reach};
 use crate::token::{Epoch, Revision};
 
-use super::apply::Refusal;
+use super::apply::{Compare, Refusal};
 use super::commit::{Committed, Verdict};
 use super::run::{Header, Snapshot, WatchKind, WatchRun};
 use super::staging::Staging;
@@ -208,7 +209,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                     .staging
                     .delete(removal.key, removal.version, removal.last, removal.size);
                 if snapshot.staging.bytes > self.config.limits.staged_bytes {
-                    return Err(Refusal::Limit(crate::LimitKind::StagedBytes));
+                    return Err(Refusal::Limit(LimitKind::StagedBytes));
                 }
                 Ok(())
             }
@@ -323,14 +324,31 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                     body,
                 } = item;
                 if self.admits(key) {
-                    match self.judge_body(version, body) {
-                        Err(error) => batch.reject(key, version, error, size),
-                        Ok(Some(value)) => batch.upsert(key, version, incarnation, value, size),
+                    let value = match self.judge_body(version, body) {
+                        Err(error) => {
+                            batch.reject(key, version, error, size);
+                            None
+                        }
                         // The cache has it. It counts all the same: it may be good again.
                         Ok(None) => match self.held(key, version, incarnation) {
-                            Some(value) => batch.upsert(key, version, incarnation, value, size),
+                            Some(value) => Some(value),
                             None => return self.refuse_watch(run, BadInput::NotHeld),
                         },
+                        Ok(value) => value,
+                    };
+                    if let Some(value) = value {
+                        if !batched {
+                            let upsert = Upsert {
+                                key,
+                                owned: None,
+                                version,
+                                incarnation,
+                                value,
+                                size,
+                            };
+                            return self.upsert_at_once(run, upsert, revision);
+                        }
+                        batch.upsert(key, version, incarnation, value, size);
                     }
                 }
             }
@@ -341,7 +359,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         if batch.bytes > self.config.limits.staged_bytes {
             reach!("batch over the limit for what is staged");
             self.watch = Some(run);
-            self.freeze(crate::LimitKind::StagedBytes);
+            self.freeze(LimitKind::StagedBytes);
             return None;
         }
         if batched {
@@ -353,6 +371,34 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             return None;
         }
         self.apply_events(staging.changes, revision.as_ref());
+        if let Some(revision) = revision {
+            self.position.saw(revision);
+        }
+        self.show(&mut run);
+        Some(run)
+    }
+
+    /// Applies the change that most events bring, without staging it first: that would allocate.
+    fn upsert_at_once(
+        &mut self,
+        mut run: WatchRun<K, V>,
+        upsert: Upsert<'_, K, V>,
+        revision: Option<Revision>,
+    ) -> Step<K, V> {
+        let limit = if Staging::<K, V>::cost(upsert.size) > self.config.limits.staged_bytes {
+            Some(LimitKind::StagedBytes)
+        } else {
+            self.over_limit_with(upsert.key, upsert.size)
+        };
+        if let Some(limit) = limit {
+            self.watch = Some(run);
+            self.freeze(limit);
+            return None;
+        }
+        if self.list.is_some() {
+            self.touch(&upsert.to_key(), revision.as_ref());
+        }
+        self.apply_upsert(upsert, Compare::Versions);
         if let Some(revision) = revision {
             self.position.saw(revision);
         }

@@ -40,6 +40,7 @@ fn hostile_sizes_overflow_nothing() {
             let version = u64::from(value).into();
             rig.0.upsert(Upsert {
                 key: name,
+                owned: None,
                 version,
                 incarnation: None,
                 value,

@@ -46,6 +46,7 @@ impl Rig {
         let incarnation = incarnation.map(Incarnation::from);
         self.0.upsert(Upsert {
             key,
+            owned: None,
             version,
             incarnation,
             value,
