@@ -34,12 +34,7 @@ fn is_installed(tool: &str) -> bool {
 }
 
 /// The macros' own main function is in here.
-#[expect(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "made by macros"
-)]
+#[expect(clippy::unwrap_used, clippy::expect_used, reason = "made by macros")]
 mod counted {
     use std::hint::black_box;
     use std::sync::Arc;

@@ -47,10 +47,12 @@ impl Plan {
     }
 }
 
-/// A row, or two, for objects of one size.
+/// A row, or two, for objects of one size; and what to call it while it runs.
 type BySize = (&'static str, fn(&World) -> Vec<Row>);
+/// The same at a size of its own.
+type Once = (&'static str, fn(&Plan) -> Vec<Row>);
 
-/// What is measured for each size, with what to call it while it runs.
+/// What is measured for each size.
 const BY_SIZE: &[BySize] = &[
     ("first sync", sync::first_sync),
     ("update", update::update),
@@ -62,8 +64,8 @@ const BY_SIZE: &[BySize] = &[
     ("allocations per update", memory::allocations),
 ];
 
-/// What is measured once, at a size of its own.
-const ONCE: &[(&str, fn(&Plan) -> Vec<Row>)] = &[
+/// What is measured once.
+const ONCE: &[Once] = &[
     ("many subscribers", subscribers::many),
     ("many keys", update::many_keys),
     ("idle informers", idle::idle),
