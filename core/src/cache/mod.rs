@@ -108,6 +108,10 @@ struct Publication {
     epoch: u64,
 }
 
+/// Where a key is, if anything is known of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Place(Option<u32>);
+
 /// A live object, borrowed from the cache.
 #[derive(Debug)]
 pub struct Entry<'a, K, V> {
@@ -209,7 +213,17 @@ impl<K: Key, V, S: BuildHasher> Cache<K, V, S> {
     /// A live object, with what its source said of it.
     #[must_use]
     pub fn entry(&self, key: &K::Borrowed) -> Option<Entry<'_, K, V>> {
-        view(&self.log.nodes.entries[self.find(key)?])
+        self.entry_at(self.place(key))
+    }
+
+    /// Where a key is, for calls that follow at once: any change of the cache makes it worthless.
+    pub(crate) fn place(&self, key: &K::Borrowed) -> Place {
+        Place(self.find(key))
+    }
+
+    /// The live object at a place.
+    pub(crate) fn entry_at(&self, Place(id): Place) -> Option<Entry<'_, K, V>> {
+        view(&self.log.nodes.entries[id?])
     }
 
     /// Whether there is a live object with this key.

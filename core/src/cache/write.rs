@@ -7,7 +7,7 @@ use crate::probe::{canary, reach};
 
 use super::nodes::{Live, State};
 use super::{
-    Cache, Digest, Filter, Incarnation, Key, Log, Publication, Revision, STEPS_PER_CALL,
+    Cache, Digest, Filter, Incarnation, Key, Log, Place, Publication, Revision, STEPS_PER_CALL,
     SubscriberId, Subscribers, Table, VersionRef,
 };
 
@@ -60,12 +60,18 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         }
     }
 
+    /// A change of an object whose place is not known.
+    #[cfg(test)]
+    pub(crate) fn upsert(&mut self, upsert: Upsert<'_, K, V>) -> Upserted {
+        self.upsert_at(self.place(upsert.key), upsert)
+    }
+
     /// A change of an object. Whether there is a change at all, the caller has decided. An unknown
     /// incarnation is taken for the one that is there.
     ///
     /// This marks nothing: an event beside a list that is older than the list must not keep an
     /// object that the list no longer has.
-    pub(crate) fn upsert(&mut self, upsert: Upsert<'_, K, V>) -> Upserted {
+    pub(crate) fn upsert_at(&mut self, Place(found): Place, upsert: Upsert<'_, K, V>) -> Upserted {
         let Upsert {
             key,
             owned,
@@ -80,7 +86,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             incarnation,
             size,
         };
-        let upserted = match self.find(key) {
+        let upserted = match found {
             None => {
                 let key_to_keep = owned.map_or_else(|| K::own(key), K::clone);
                 let id = self.log.add(key_to_keep, live, self.unmarked_round());

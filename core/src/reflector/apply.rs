@@ -189,6 +189,9 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// Which limit the cache would exceed with this one object.
     pub(crate) fn over_limit_with(&self, key: &K::Borrowed, size: usize) -> Option<LimitKind> {
         let sums = (self.cache.len(), self.cache.bytes());
+        // Most of the time there is room for one more, whatever it takes the place of.
+        let added = size.saturating_add(K::bytes(key).len());
+        self.exceeded((sums.0.saturating_add(1), sums.1.saturating_add(added)))?;
         self.exceeded(self.sums_with(sums, key, size))
     }
 
@@ -313,7 +316,8 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             self.release(&upsert.to_key());
         }
         let mut applied = Applied::Added;
-        let known = self.cache.entry(key);
+        let place = self.cache.place(key);
+        let known = self.cache.entry_at(place);
         let same_object = known.filter(|entry| same_incarnation(entry.incarnation, incarnation));
         if let Some(entry) = same_object {
             applied = Applied::Updated;
@@ -354,7 +358,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         } else if known.is_some() {
             applied = Applied::Updated;
         }
-        self.cache.upsert(upsert);
+        self.cache.upsert_at(place, upsert);
         applied
     }
 

@@ -1,5 +1,6 @@
 //! A full state becomes visible at once and whole.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 
@@ -127,7 +128,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// Makes a full state visible, if it may be.
     pub(crate) fn commit_snapshot(
         &mut self,
-        mut snapshot: Snapshot<K, V>,
+        mut snapshot: Box<Snapshot<K, V>>,
         beside: bool,
     ) -> Committed {
         let header = snapshot.header.take().unwrap_or(Header {

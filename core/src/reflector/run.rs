@@ -96,7 +96,8 @@ pub(crate) struct Header {
 #[derive(Clone, Debug)]
 pub(crate) struct ListRun<K, V> {
     pub(crate) attempt: Attempt,
-    pub(crate) snapshot: Snapshot<K, V>,
+    /// Boxed, since a run is moved for each input.
+    pub(crate) snapshot: Box<Snapshot<K, V>>,
     /// It runs beside a watch (to verify, or because of a hint) and must not disturb it.
     pub(crate) beside: bool,
     pub(crate) at_least: Option<Revision>,
@@ -121,7 +122,7 @@ pub(crate) enum WatchKind<K, V> {
         batch: Option<(Revision, Staging<K, V>)>,
     },
     /// The whole state first.
-    Initial(Snapshot<K, V>),
+    Initial(Box<Snapshot<K, V>>),
     /// Only hints.
     Hints,
 }

@@ -1,5 +1,6 @@
 //! Starting, cancelling and postponing attempts.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::hash::BuildHasher;
 use core::time::Duration;
@@ -186,12 +187,12 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         Attempt(self.attempts)
     }
 
-    fn new_snapshot(&mut self, reason: ListReason) -> Snapshot<K, V> {
+    fn new_snapshot(&mut self, reason: ListReason) -> Box<Snapshot<K, V>> {
         self.cache.start_marking();
         self.quarantine.start_list();
         // It makes up for every loss before it; what is lost while it runs asks anew.
         self.verify_due = None;
-        Snapshot {
+        Box::new(Snapshot {
             reason,
             staging: Staging::new(),
             items: 0,
@@ -204,7 +205,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             shortcuts: !self.full_payloads,
             rewound: false,
             older: false,
-        }
+        })
     }
 
     /// What a list must not be older than, so that the source can choose a replica that is not.

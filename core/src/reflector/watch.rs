@@ -357,18 +357,13 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             }
         }
         if batch.bytes > self.config.limits.staged_bytes {
-            reach!("batch over the limit for what is staged");
-            self.watch = Some(run);
-            self.freeze(LimitKind::StagedBytes);
-            return None;
+            return self.over(run, LimitKind::StagedBytes);
         }
         if batched {
             return Some(run);
         }
         if let Some(limit) = self.over_limit(&staging.changes) {
-            self.watch = Some(run);
-            self.freeze(limit);
-            return None;
+            return self.over(run, limit);
         }
         self.apply_events(staging.changes, revision.as_ref());
         if let Some(revision) = revision {
@@ -391,9 +386,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             self.over_limit_with(upsert.key, upsert.size)
         };
         if let Some(limit) = limit {
-            self.watch = Some(run);
-            self.freeze(limit);
-            return None;
+            return self.over(run, limit);
         }
         if self.list.is_some() {
             self.touch(&upsert.to_key(), revision.as_ref());
@@ -404,6 +397,17 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         }
         self.show(&mut run);
         Some(run)
+    }
+
+    /// What the watch brought does not fit.
+    fn over(&mut self, run: WatchRun<K, V>, limit: LimitKind) -> Step<K, V> {
+        reach!(
+            "batch over the limit for what is staged",
+            limit == LimitKind::StagedBytes
+        );
+        self.watch = Some(run);
+        self.freeze(limit);
+        None
     }
 
     fn batch_end(&mut self, mut run: WatchRun<K, V>, revision: Revision) -> Step<K, V> {
@@ -420,9 +424,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             return self.refuse_watch(run, BadInput::WrongBatchEnd);
         }
         if let Some(limit) = self.over_limit(&staging.changes) {
-            self.watch = Some(run);
-            self.freeze(limit);
-            return None;
+            return self.over(run, limit);
         }
         self.apply_events(staging.changes, Some(&revision));
         self.position.complete_at(revision);
