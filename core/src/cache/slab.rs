@@ -1,4 +1,4 @@
-//! Storage by small ids that neither moves nor pauses when it grows.
+//! Storage by small ids that neither moves nor pauses when it grows beyond its first chunk.
 
 use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
@@ -34,8 +34,10 @@ impl<T: Default> Slab<T> {
         self.next += 1;
         match self.chunks.last_mut() {
             Some(chunk) if chunk.len() < CHUNK => chunk.push(item),
-            _ => {
-                let mut chunk = Vec::with_capacity(CHUNK);
+            full => {
+                // Small collections are many: the first chunk grows with what is in it.
+                let room = if full.is_some() { CHUNK } else { 1 };
+                let mut chunk = Vec::with_capacity(room);
                 chunk.push(item);
                 self.chunks.push(chunk);
             }

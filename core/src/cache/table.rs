@@ -1,6 +1,7 @@
 //! From a key's hash to the id of its entry.
 
 use alloc::vec::Vec;
+use core::mem;
 
 use hashbrown::HashTable;
 
@@ -11,32 +12,50 @@ use hashbrown::HashTable;
 /// with few.
 const SHARDS: usize = if cfg!(feature = "simulated") { 4 } else { 256 };
 
-/// A hash table of entry ids. Nothing here ever walks it, so its order is never seen.
+/// Up to so many ids one table does: 256 empty ones would be most of what an idle informer takes.
+const ONE_TABLE: usize = 1_024;
+
+/// A hash table of entry ids. It is only ever walked to be split, so its order is never seen.
 #[derive(Clone)]
 pub(super) struct Table {
+    /// One, or [`SHARDS`].
     shards: Vec<HashTable<u32>>,
 }
 
 impl Table {
     pub(super) fn new() -> Self {
         Self {
-            shards: (0..SHARDS).map(|_| HashTable::new()).collect(),
+            shards: alloc::vec![HashTable::new()],
         }
     }
 
     pub(super) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
-        self.shards[shard(hash)]
+        self.shards[self.shard(hash)]
             .find(hash, |id| is_it(*id))
             .copied()
     }
 
     /// Adds an id that is not in the table yet. `hash_of` tells the hash of any other one.
     pub(super) fn insert(&mut self, hash: u64, id: u32, hash_of: impl Fn(u32) -> u64) {
-        self.shards[shard(hash)].insert_unique(hash, id, |id| hash_of(*id));
+        if self.shards.len() == 1 && self.shards[0].len() == ONE_TABLE {
+            self.split(&hash_of);
+        }
+        let shard = self.shard(hash);
+        self.shards[shard].insert_unique(hash, id, |id| hash_of(*id));
+    }
+
+    fn split(&mut self, hash_of: impl Fn(u32) -> u64) {
+        let shards = (0..SHARDS).map(|_| HashTable::new()).collect();
+        for id in mem::replace(&mut self.shards, shards).into_iter().flatten() {
+            let hash = hash_of(id);
+            let shard = self.shard(hash);
+            self.shards[shard].insert_unique(hash, id, |id| hash_of(*id));
+        }
     }
 
     pub(super) fn remove(&mut self, hash: u64, id: u32) {
-        if let Ok(found) = self.shards[shard(hash)].find_entry(hash, |other| *other == id) {
+        let shard = self.shard(hash);
+        if let Ok(found) = self.shards[shard].find_entry(hash, |other| *other == id) {
             found.remove();
         }
     }
@@ -45,9 +64,33 @@ impl Table {
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(HashTable::len).sum()
     }
+
+    /// By bits that the tables themselves make little use of: they take the lowest and the highest.
+    fn shard(&self, hash: u64) -> usize {
+        (hash >> 40) as usize & (self.shards.len() - 1)
+    }
 }
 
-/// By bits that the tables themselves make little use of: they take the lowest and the highest.
-fn shard(hash: u64) -> usize {
-    (hash >> 40) as usize & (SHARDS - 1)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::mix;
+
+    #[test]
+    fn what_one_table_held_is_found_in_the_many_that_follow_it() {
+        const MANY: u32 = 3 * ONE_TABLE as u32;
+        let hash = |id: u32| mix(u64::from(id));
+        let mut table = Table::new();
+        for id in 0..MANY {
+            table.insert(hash(id), id, hash);
+        }
+        assert!(table.shards.len() > 1 && table.len() == MANY as usize);
+        for id in (0..MANY).step_by(2) {
+            table.remove(hash(id), id);
+        }
+        for id in 0..MANY {
+            let found = table.find(hash(id), |other| other == id);
+            assert_eq!(found, (id % 2 == 1).then_some(id));
+        }
+    }
 }
