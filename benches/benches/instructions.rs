@@ -34,7 +34,6 @@ fn is_installed(tool: &str) -> bool {
 }
 
 /// The macros' own main function is in here.
-#[expect(clippy::unwrap_used, clippy::expect_used, reason = "made by macros")]
 mod counted {
     use std::hint::black_box;
     use std::sync::Arc;
