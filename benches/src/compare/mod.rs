@@ -1,7 +1,7 @@
 //! The comparison: one function for each row, or for each pair of rows that share their work.
 //!
 //! A row's doc comment says what both sides do. A new row is a function that takes the world of one
-//! size, or the plan, and a line in [`BY_SIZE`] or [`ONCE`].
+//! size, or the plan, and a line in `BY_SIZE` or `ONCE`.
 
 use crate::objects::World;
 use crate::report::Row;
