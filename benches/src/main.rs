@@ -25,6 +25,9 @@ enum Command {
         /// Up to 100,000 objects instead of millions: within three minutes.
         #[arg(long)]
         quick: bool,
+        /// Measures only what has this in its name: "update", "10000 objects", "many keys".
+        #[arg(long, value_name = "NAME", default_value = "")]
+        only: String,
         /// Writes the rows here too, as a JSON array.
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
@@ -35,9 +38,20 @@ enum Command {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let Command::Compare { quick, json, plots } = Arguments::parse().command;
+    let Command::Compare {
+        quick,
+        only,
+        json,
+        plots,
+    } = Arguments::parse().command;
     let plan = if quick { Plan::quick() } else { Plan::full() };
-    let rows = compare::run(&plan, |name| eprintln!("measuring {name}"));
+    let rows = compare::run(&plan, |name| {
+        let wanted = name.contains(&only);
+        if wanted {
+            eprintln!("measuring {name}");
+        }
+        wanted
+    });
     print!("{}", report::table(&rows));
     if let Some(file) = json {
         std::fs::write(file, report::json(&rows)?)?;

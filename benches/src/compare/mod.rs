@@ -71,19 +71,22 @@ const ONCE: &[Once] = &[
     ("idle informers", idle::idle),
 ];
 
-/// Measures everything that is planned. `progress` is told what comes next.
-pub fn run(plan: &Plan, mut progress: impl FnMut(&str)) -> Vec<Row> {
+/// Measures everything that is planned. `progress` is told what comes next, and says whether it is
+/// wanted.
+pub fn run(plan: &Plan, mut progress: impl FnMut(&str) -> bool) -> Vec<Row> {
     let mut rows = Vec::new();
     for size in &plan.sizes {
         let world = World::new(*size);
         for (name, measure) in BY_SIZE {
-            progress(&format!("{name}, {size} objects"));
-            rows.extend(measure(&world));
+            if progress(&format!("{name}, {size} objects")) {
+                rows.extend(measure(&world));
+            }
         }
     }
     for (name, measure) in ONCE {
-        progress(name);
-        rows.extend(measure(plan));
+        if progress(name) {
+            rows.extend(measure(plan));
+        }
     }
     rows.sort_by(|a, b| a.name.cmp(&b.name).then(a.n.cmp(&b.n)));
     rows
