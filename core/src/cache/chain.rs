@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 
 /// The ids of one key's superseded versions, oldest first.
 ///
-/// Most keys have none or one. A hot key has as many as there are subscribers asleep at different
+/// Most keys have none, one or two. A hot key has as many as there are subscribers asleep at different
 /// positions, so it is searched by halving and never walked. The ids' sequence numbers live with
 /// the versions: `seq_of` looks them up.
 #[derive(Clone, Default)]
@@ -13,6 +13,8 @@ pub(super) enum Chain {
     #[default]
     Empty,
     One(u32),
+    /// The second one comes while the first waits to be reclaimed: often enough not to allocate.
+    Two([u32; 2]),
     Many(Box<Many>),
 }
 
@@ -28,7 +30,10 @@ impl Chain {
     pub(super) fn push(&mut self, id: u32) {
         match self {
             Self::Empty => *self = Self::One(id),
-            Self::One(first) => *self = Self::Many(Box::new(Many([*first, id].into()))),
+            Self::One(first) => *self = Self::Two([*first, id]),
+            Self::Two([first, second]) => {
+                *self = Self::Many(Box::new(Many([*first, *second, id].into())));
+            }
             Self::Many(many) => many.0.push_back(id),
         }
     }
@@ -38,6 +43,10 @@ impl Chain {
         match self {
             Self::Empty => None,
             Self::One(id) => (seq_of(*id) <= seq).then_some(*id),
+            Self::Two([first, second]) => {
+                let newest_first = [*second, *first];
+                newest_first.into_iter().find(|id| seq_of(*id) <= seq)
+            }
             Self::Many(many) => {
                 let newer = many.0.partition_point(|id| seq_of(*id) <= seq);
                 many.0.get(newer.checked_sub(1)?).copied()
@@ -50,11 +59,15 @@ impl Chain {
         match self {
             Self::Empty => {}
             Self::One(_) => *self = Self::Empty,
+            Self::Two([first, second]) if seq_of(*first) == seq => *self = Self::One(*second),
+            Self::Two([first, _]) => *self = Self::One(*first),
             Self::Many(many) => {
                 let index = many.0.partition_point(|id| seq_of(*id) < seq);
                 many.0.remove(index);
-                if let (Some(only), 1) = (many.0.front().copied(), many.0.len()) {
-                    *self = Self::One(only);
+                if let (Some(first), Some(second), 2) =
+                    (many.0.front(), many.0.back(), many.0.len())
+                {
+                    *self = Self::Two([*first, *second]);
                 }
             }
         }
@@ -65,6 +78,7 @@ impl Chain {
         match self {
             Self::Empty => None,
             Self::One(id) => Some(*id).filter(|id| is_it(*id)),
+            Self::Two([first, second]) => [*second, *first].into_iter().find(|id| is_it(*id)),
             Self::Many(many) => many.0.iter().rev().copied().find(|id| is_it(*id)),
         }
     }
@@ -74,6 +88,7 @@ impl Chain {
         match self {
             Self::Empty => alloc::vec::Vec::new(),
             Self::One(id) => alloc::vec![*id],
+            Self::Two(ids) => ids.to_vec(),
             Self::Many(many) => many.0.iter().copied().collect(),
         }
     }

@@ -158,14 +158,15 @@ impl<K: Key, V: Clone> Log<K, V> {
             until,
             born,
             state,
+            cost,
             ..OldNode::default()
         };
+        self.retained += u128::from(cost);
         let old = self.nodes.olds.insert(old);
         self.nodes.entries[id].chain.push(old);
         if in_list {
             self.nodes.insert_after(Link::entry(id), Link::old(old));
         }
-        self.charge(old, cost);
         self.give(old, owner);
     }
 
@@ -225,7 +226,9 @@ impl<K: Key, V: Clone> Log<K, V> {
         let owner = old.owner;
         if let Some(pin) = self.pins.get_mut(owner) {
             pin.charge += u128::from(cost);
-            self.enforce_limit(owner);
+            if pin.charge > self.limit {
+                self.lapse(owner);
+            }
         }
     }
 
@@ -239,18 +242,15 @@ impl<K: Key, V: Clone> Log<K, V> {
         } else if let Some(pin) = self.pins.get_mut(owner) {
             node.next_owned = pin.owned.replace(old);
             pin.charge += u128::from(node.cost);
-            self.enforce_limit(owner);
+            if pin.charge > self.limit {
+                self.lapse(owner);
+            }
         }
     }
 
     /// Whoever holds more than the limit loses its place, and nobody else notices (P8, P10).
-    fn enforce_limit(&mut self, position: u64) {
-        let over = self
-            .pins
-            .get(position)
-            .is_some_and(|pin| pin.charge > self.limit);
-        if over
-            && !canary!(NoRetentionLimit)
+    fn lapse(&mut self, position: u64) {
+        if !canary!(NoRetentionLimit)
             && let Some(gap) = self.pins.lapse(position)
         {
             self.nodes.leave_gap(gap);

@@ -93,7 +93,7 @@ impl Pins {
 
     /// Whether a position is held without a pin that protects it.
     pub(super) fn has_lapsed(&self, position: u64) -> bool {
-        position > 0 && !self.pins.contains_key(&position)
+        !self.lapsed.is_empty() && self.lapsed.contains(&position)
     }
 
     /// Some subscriber whose position has lapsed.
