@@ -125,9 +125,9 @@ fn lists_by_size(plan: &Plan) -> [Plot; 2] {
 fn update_by_subscribers() -> Plot {
     let (mut caught_up, mut asleep) = (Vec::new(), Vec::new());
     for n in [1, 10, 100, 1_000, 10_000] {
-        let (up, sleeping) = subscribers::against_one(n);
-        caught_up.push((n as f64, up.0));
-        asleep.push((n as f64, sleeping.0));
+        let times = subscribers::against_one(n);
+        caught_up.push((n as f64, times.caught_up.0));
+        asleep.push((n as f64, times.long_asleep.0));
     }
     let (mut reading, mut peer) = (Vec::new(), Vec::new());
     let world = World::new(10_000);

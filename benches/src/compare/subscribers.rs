@@ -64,10 +64,15 @@ const OBJECTS: usize = 10_000;
 const ROUNDS: usize = 15;
 
 /// An update of a random object with 10,000 subscribers against the same with one, in batches of
-/// 256: with all of them caught up when a batch begins (what they read in between is not timed),
-/// and with each asleep since a change of its own.
+/// 256: with all of them caught up when a batch begins (what they read in between is not timed); with
+/// each asleep since a change of its own, and most objects not changed since, so that each update
+/// finds somebody who saw the old state; and the same objects once more.
 pub(super) fn many(_: &Plan) -> Vec<Row> {
-    let (caught_up, asleep) = against_one(MANY);
+    let Times {
+        caught_up,
+        asleep,
+        long_asleep,
+    } = against_one(MANY);
     let goal = Goal::Ratio(1.2);
     vec![
         Row::new(
@@ -78,17 +83,30 @@ pub(super) fn many(_: &Plan) -> Vec<Row> {
             goal,
         ),
         Row::new(
-            "update with 10,000 subscribers asleep, against one",
+            "update with 10,000 subscribers asleep, the first of an object, against one",
             MANY,
             "ns",
             asleep,
             goal,
         ),
+        Row::new(
+            "update with 10,000 subscribers asleep, the next, against one",
+            MANY,
+            "ns",
+            long_asleep,
+            goal,
+        ),
     ]
 }
 
-/// What an update costs with so many subscribers, and with one: caught up, and asleep.
-pub(super) fn against_one(subscribers: usize) -> ((f64, f64), (f64, f64)) {
+/// What an update costs with so many subscribers, and with one.
+pub(super) struct Times {
+    pub(super) caught_up: (f64, f64),
+    pub(super) asleep: (f64, f64),
+    pub(super) long_asleep: (f64, f64),
+}
+
+pub(super) fn against_one(subscribers: usize) -> Times {
     let world = World::new(OBJECTS);
     let (mut crowd, mut one) = (Crowd::new(&world, subscribers), Crowd::new(&world, 1));
     let (mut sleepers, mut sleeper) = (crowd.clone(), one.clone());
@@ -100,12 +118,21 @@ pub(super) fn against_one(subscribers: usize) -> ((f64, f64), (f64, f64)) {
         |round| crowd.caught_up(&world, &prepared[round]),
         |round| one.caught_up(&world, &prepared[round]),
     );
-    let asleep = in_turn(
-        ROUNDS,
-        |round| sleepers.update(&world, &prepared[round]),
-        |round| sleeper.update(&world, &prepared[round]),
-    );
-    (caught_up, asleep)
+    let mut sleeping = || {
+        in_turn(
+            ROUNDS,
+            |round| sleepers.update(&world, &prepared[round]),
+            |round| sleeper.update(&world, &prepared[round]),
+        )
+    };
+    let asleep = sleeping();
+    // The very same objects again.
+    let long_asleep = sleeping();
+    Times {
+        caught_up,
+        asleep,
+        long_asleep,
+    }
 }
 
 /// An engine and its subscribers, all of them caught up.
