@@ -7,6 +7,7 @@ use foldhash::fast::FixedState;
 
 use crate::cache::{Cache, Filter, Polled, SubscriberId};
 use crate::config::{Config, Feed, RevisionOrder};
+use crate::index::{IndexBy, IndexId, KeyOrderId};
 use crate::input::{Attempt, Failure, Input};
 use crate::key::Key;
 use crate::output::{Command, Deadline, Health, ListReason, Notice, State, TimerReason};
@@ -265,6 +266,29 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     #[must_use]
     pub fn has_delta(&self, subscriber: SubscriberId) -> bool {
         self.cache.has_news(subscriber)
+    }
+
+    /// Adds an index of what is in the cache and of what comes, which the cache's lookups name by
+    /// its id. Takes time by what is there.
+    pub fn add_index(&mut self, by: IndexBy<K, V>) -> IndexId {
+        self.cache.add_index(by)
+    }
+
+    /// Removes an index: nothing is found by it any more. False if there is no such index.
+    pub fn remove_index(&mut self, id: IndexId) -> bool {
+        self.cache.remove_index(id)
+    }
+
+    /// Keeps the order of the cache's keys from now on, for walks in order, by prefix and by range.
+    /// Takes time by what is there. All who ask for it share one, which is kept until the last has
+    /// called [`remove_key_order`](Self::remove_key_order).
+    pub fn add_key_order(&mut self) -> KeyOrderId {
+        self.cache.add_key_order()
+    }
+
+    /// Gives a share in the order of the keys back. False if there is no such share.
+    pub fn remove_key_order(&mut self, id: KeyOrderId) -> bool {
+        self.cache.remove_key_order(id)
     }
 
     /// The local copy.

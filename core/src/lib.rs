@@ -62,6 +62,7 @@ mod config;
 mod digest;
 #[cfg(feature = "simulated")]
 mod fingerprint;
+pub mod index;
 mod informer;
 mod input;
 mod key;
@@ -71,6 +72,7 @@ pub mod probe;
 #[cfg(not(feature = "simulated"))]
 mod probe;
 mod reflector;
+mod slab;
 mod time;
 mod token;
 

@@ -27,6 +27,7 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
             table: _,
             log,
             subscribers,
+            indexes,
             lapsed,
             live: _,
             bytes: _,
@@ -57,6 +58,9 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
             print.add(3);
             self.print_owned(Some(*head), &ranks, print);
         }
+        // What is in them follows from what is live. Who was given which place in the cache, and
+        // so the order in which things are found, decides nothing.
+        print.add((indexes.ids().collect::<Vec<_>>(), indexes.holders()));
         print.add((4, ranks.of(log.tail), digest, epoch, published.is_some()));
         print.add_debug(lapsed);
         let number = published.as_ref().map_or(0, |last| last.number);

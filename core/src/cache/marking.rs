@@ -6,7 +6,6 @@ use core::hash::BuildHasher;
 use crate::key::Key;
 
 use super::Cache;
-use super::nodes::Node;
 
 impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     /// A list begins: nothing is marked.
@@ -38,7 +37,8 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             return 0;
         }
         // A delete moves an entry and may free others, but never one that is live.
-        let unmarked: Vec<u32> = self.live_ids().filter(|id| !self.is_marked(*id)).collect();
+        let live = self.log.nodes.live_ids();
+        let unmarked: Vec<u32> = live.filter(|id| !self.is_marked(*id)).collect();
         let mut deleted = 0;
         for id in unmarked {
             let spared = self.log.nodes.entries[id]
@@ -51,14 +51,6 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             }
         }
         deleted
-    }
-
-    fn live_ids(&self) -> impl Iterator<Item = u32> {
-        let nodes = &self.log.nodes;
-        nodes.walk().filter_map(|node| match node {
-            Node::Entry(id) => nodes.entries[id].live().map(|_| id),
-            Node::Old(_) | Node::Gap(_) | Node::End => None,
-        })
     }
 
     pub(super) fn is_marked(&self, id: u32) -> bool {

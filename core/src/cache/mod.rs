@@ -35,6 +35,7 @@ use core::fmt;
 use core::hash::BuildHasher;
 
 use crate::digest::Digest;
+use crate::index::Indexes;
 use crate::key::Key;
 use crate::token::{Incarnation, Revision, Version, VersionRef};
 
@@ -45,13 +46,13 @@ mod delta;
 #[cfg(feature = "simulated")]
 mod fingerprint;
 mod log;
+mod lookup;
 mod marking;
 #[cfg(test)]
 mod model_tests;
 mod nodes;
 mod pins;
 mod poll;
-mod slab;
 mod subscribers;
 mod table;
 #[cfg(test)]
@@ -59,6 +60,7 @@ mod tests;
 mod write;
 
 pub use delta::{Delta, Mark, Polled};
+pub use lookup::Found;
 pub use subscribers::{Filter, SubscriberId};
 pub(crate) use write::Upsert;
 #[cfg(test)]
@@ -83,6 +85,7 @@ pub struct Cache<K: Key, V, S = foldhash::fast::FixedState> {
     table: Table,
     log: Log<K, V>,
     subscribers: Subscribers<K, V>,
+    indexes: Indexes<K, V>,
     /// Subscribers that were reset, and of which `take_lapsed` has not told yet.
     lapsed: BTreeSet<SubscriberId>,
     live: usize,

@@ -1,10 +1,10 @@
 //! Entries, superseded versions and gaps, all linked in one list in the order of their sequence
 //! numbers.
 
+use crate::slab::Slab;
 use crate::token::{Incarnation, Version};
 
 use super::chain::Chain;
-use super::slab::Slab;
 
 const KIND_SHIFT: u32 = 30;
 const ID_MASK: u32 = (1 << KIND_SHIFT) - 1;
@@ -220,6 +220,14 @@ impl<K, V> Nodes<K, V> {
         core::iter::from_fn(move || {
             at = self.next(at);
             (at != Link::END).then_some(at.node())
+        })
+    }
+
+    /// The entries that are live, in the same order.
+    pub(super) fn live_ids(&self) -> impl Iterator<Item = u32> {
+        self.walk().filter_map(|node| match node {
+            Node::Entry(id) => self.entries[id].live().map(|_| id),
+            Node::Old(_) | Node::Gap(_) | Node::End => None,
         })
     }
 

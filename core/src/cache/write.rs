@@ -7,8 +7,8 @@ use crate::probe::{canary, reach};
 
 use super::nodes::{Live, State};
 use super::{
-    Cache, Digest, Filter, Incarnation, Key, Log, Place, Publication, Revision, STEPS_PER_CALL,
-    SubscriberId, Subscribers, Table, VersionRef,
+    Cache, Digest, Filter, Incarnation, Indexes, Key, Log, Place, Publication, Revision,
+    STEPS_PER_CALL, SubscriberId, Subscribers, Table, VersionRef,
 };
 
 /// An object as its source has it now.
@@ -49,6 +49,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             table: Table::new(),
             log: Log::new(retained_limit),
             subscribers: Subscribers::new(),
+            indexes: Indexes::new(),
             lapsed: alloc::collections::BTreeSet::new(),
             live: 0,
             bytes: 0,
@@ -80,13 +81,17 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             value,
             size,
         } = upsert;
+        let indexed = !self.indexes.is_empty();
+        if indexed {
+            self.indexes.stage(key, &value);
+        }
         let mut live = Live {
             value,
             version: version.to_version(),
             incarnation,
             size,
         };
-        let upserted = match found {
+        let (id, upserted) = match found {
             None => {
                 let key_to_keep = owned.map_or_else(|| K::own(key), K::clone);
                 let id = self.log.add(key_to_keep, live, self.unmarked_round());
@@ -102,12 +107,12 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
                         .map_or(0, |key| hasher.hash_one(key.borrow()))
                 };
                 table.insert(hasher.hash_one(key), id, hash_of);
-                Upserted::Added
+                (id, Upserted::Added)
             }
             Some(id) => match self.take_out(id) {
                 None => {
                     self.log.recreate(id, live);
-                    Upserted::Added
+                    (id, Upserted::Added)
                 }
                 Some(before)
                     if before
@@ -116,14 +121,17 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
                 {
                     live.incarnation = incarnation.or(before);
                     self.log.update(id, live);
-                    Upserted::Updated
+                    (id, Upserted::Updated)
                 }
                 Some(_) => {
                     self.log.recreate(id, live);
-                    Upserted::Recreated
+                    (id, Upserted::Recreated)
                 }
             },
         };
+        if indexed {
+            self.index_staged(id, upserted);
+        }
         self.count_in(key, version, size);
         self.reclaim(STEPS_PER_CALL);
         upserted
@@ -167,6 +175,11 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
 
     pub(super) fn delete_entry(&mut self, id: u32, last: Option<V>, inferred: bool) {
         self.take_out(id);
+        if !self.indexes.is_empty()
+            && let Some(key) = &self.log.nodes.entries[id].key
+        {
+            self.indexes.take_out(id, key.borrow());
+        }
         self.unmark_entry(id);
         if let Some(key) = self.log.delete(id, last, inferred) {
             self.table.remove(self.hasher.hash_one(key.borrow()), id);
@@ -293,6 +306,15 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         self.published
             .as_ref()
             .filter(|publication| publication.seq == self.log.tail)
+    }
+
+    fn index_staged(&mut self, id: u32, upserted: Upserted) {
+        let key = self.log.nodes.entries[id].key.as_ref();
+        let added = match upserted {
+            Upserted::Added => key,
+            Upserted::Updated | Upserted::Recreated => None,
+        };
+        self.indexes.put_staged(id, added);
     }
 
     fn count_in(&mut self, key: &K::Borrowed, version: VersionRef<'_>, size: usize) {

@@ -9,7 +9,7 @@ const CHUNK: usize = 1 << CHUNK_BITS;
 /// Items in chunks of 1,024. A free place holds `T::default()`, so an id is always safe to look
 /// at, and places are used again before the slab grows.
 #[derive(Clone)]
-pub(super) struct Slab<T> {
+pub(crate) struct Slab<T> {
     chunks: Vec<Vec<T>>,
     free: Vec<u32>,
     /// The id after the highest one ever given out.
@@ -17,7 +17,7 @@ pub(super) struct Slab<T> {
 }
 
 impl<T: Default> Slab<T> {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             chunks: Vec::new(),
             free: Vec::new(),
@@ -25,7 +25,7 @@ impl<T: Default> Slab<T> {
         }
     }
 
-    pub(super) fn insert(&mut self, item: T) -> u32 {
+    pub(crate) fn insert(&mut self, item: T) -> u32 {
         if let Some(id) = self.free.pop() {
             self[id] = item;
             return id;
@@ -46,14 +46,19 @@ impl<T: Default> Slab<T> {
     }
 
     /// Takes an item out. The id must be in use.
-    pub(super) fn remove(&mut self, id: u32) -> T {
+    pub(crate) fn remove(&mut self, id: u32) -> T {
         self.free.push(id);
         core::mem::take(&mut self[id])
     }
 
+    /// All places, free ones too, in the order of their ids.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.chunks.iter().flatten()
+    }
+
     /// How many ids are in use.
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.next as usize - self.free.len()
     }
 }

@@ -1,0 +1,148 @@
+//! The indexes of one cache.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::key::Key;
+
+use super::inverted::Index;
+use super::order::KeyOrder;
+
+/// One index of a cache. An id is never given out twice, and that of an index that was removed is
+/// harmless everywhere: nothing is found by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IndexId(u64);
+
+/// A share in a cache's order of keys, which is kept as long as somebody holds one. An id is never
+/// given out twice, and nothing is found by one that was given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyOrderId(u64);
+
+impl fmt::Display for IndexId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for KeyOrderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// All indexes of a cache, and the order of its keys where somebody wants it.
+#[derive(Clone)]
+pub(crate) struct Indexes<K: Key, V> {
+    /// In ascending order of ids.
+    by: Vec<(IndexId, Index<K, V>)>,
+    order: Option<KeyOrder<K>>,
+    /// Who wants the order, in ascending order; it is kept for as long as this is not empty.
+    holders: Vec<KeyOrderId>,
+    /// The id to give out next. 64 bits do not run out.
+    next: u64,
+}
+
+impl<K: Key, V> Indexes<K, V> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            by: Vec::new(),
+            order: None,
+            holders: Vec::new(),
+            next: 0,
+        }
+    }
+
+    /// Whether there is nothing to keep up to date.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.by.is_empty() && self.order.is_none()
+    }
+
+    pub(crate) fn add(&mut self, index: Index<K, V>) -> IndexId {
+        let id = IndexId(self.take_id());
+        self.by.push((id, index));
+        id
+    }
+
+    pub(crate) fn remove(&mut self, id: IndexId) -> bool {
+        let at = self.by.binary_search_by_key(&id, |(id, _)| *id);
+        at.is_ok_and(|at| {
+            self.by.remove(at);
+            true
+        })
+    }
+
+    pub(crate) fn get(&self, id: IndexId) -> Option<&Index<K, V>> {
+        let at = self.by.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        self.by.get(at).map(|(_, index)| index)
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = IndexId> {
+        self.by.iter().map(|(id, _)| *id)
+    }
+
+    /// One more wants the order; `build` makes it for the first one.
+    pub(crate) fn hold_order(&mut self, build: impl FnOnce() -> KeyOrder<K>) -> KeyOrderId {
+        if self.order.is_none() {
+            self.order = Some(build());
+        }
+        let id = KeyOrderId(self.take_id());
+        self.holders.push(id);
+        id
+    }
+
+    pub(crate) fn release_order(&mut self, id: KeyOrderId) -> bool {
+        let Ok(at) = self.holders.binary_search(&id) else {
+            return false;
+        };
+        self.holders.remove(at);
+        if self.holders.is_empty() {
+            self.order = None;
+        }
+        true
+    }
+
+    pub(crate) fn order(&self, id: KeyOrderId) -> Option<&KeyOrder<K>> {
+        self.holders.binary_search(&id).ok()?;
+        self.order.as_ref()
+    }
+
+    #[cfg(any(test, feature = "simulated"))]
+    pub(crate) fn holders(&self) -> &[KeyOrderId] {
+        &self.holders
+    }
+
+    /// Asks all functions about an object that is about to be put. Should one panic, nothing has
+    /// changed yet (P10).
+    pub(crate) fn stage(&mut self, key: &K::Borrowed, value: &V) {
+        for (_, index) in &mut self.by {
+            index.stage(key, value);
+        }
+    }
+
+    /// The object that was staged last is the one with this id; `added` is its key if there was no
+    /// live object with this id.
+    pub(crate) fn put_staged(&mut self, id: u32, added: Option<&K>) {
+        for (_, index) in &mut self.by {
+            index.put_staged(id);
+        }
+        if let (Some(order), Some(key)) = (&mut self.order, added) {
+            order.insert(key.clone(), id);
+        }
+    }
+
+    /// The object with this id and key has gone.
+    pub(crate) fn take_out(&mut self, id: u32, key: &K::Borrowed) {
+        for (_, index) in &mut self.by {
+            index.remove(id);
+        }
+        if let Some(order) = &mut self.order {
+            order.remove(key);
+        }
+    }
+
+    fn take_id(&mut self) -> u64 {
+        let id = self.next;
+        self.next = self.next.saturating_add(1);
+        id
+    }
+}
