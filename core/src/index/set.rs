@@ -106,7 +106,7 @@ impl<K: Key, V> Indexes<K, V> {
         self.order.as_ref()
     }
 
-    #[cfg(any(test, feature = "simulated"))]
+    #[cfg(feature = "simulated")]
     pub(crate) fn holders(&self) -> &[KeyOrderId] {
         &self.holders
     }
