@@ -73,6 +73,7 @@ pub mod probe;
 mod probe;
 mod reflector;
 mod slab;
+mod table;
 mod time;
 mod token;
 

@@ -148,6 +148,8 @@ fn a_function_may_say_nothing_the_same_twice_or_very_much() {
     );
     rig.delete(watch, 102, "much");
     assert_eq!(rig.informer.cache().index(id).unwrap().terms_len(), 2);
+    rig.delete(watch, 103, "twice");
+    assert_eq!(rig.informer.cache().index(id).unwrap().terms(), []);
 }
 
 #[test]

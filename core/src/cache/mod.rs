@@ -29,6 +29,9 @@
 //! forget everything and start again from nothing, and nobody else notices (P8, P10). A subscriber
 //! in the middle of a pass holds two positions, each within the limit. One poll looks at a bounded
 //! number of nodes, and then yields with its place kept (P12).
+//!
+//! **Indexes** ([`crate::index`]) are of what is live, and know objects by the ids of their entries.
+//! Whatever writes a live value or takes one away tells them in the same step.
 
 use alloc::collections::BTreeSet;
 use core::fmt;
@@ -37,6 +40,7 @@ use core::hash::BuildHasher;
 use crate::digest::Digest;
 use crate::index::Indexes;
 use crate::key::Key;
+use crate::table::Table;
 use crate::token::{Incarnation, Revision, Version, VersionRef};
 
 mod chain;
@@ -54,7 +58,6 @@ mod nodes;
 mod pins;
 mod poll;
 mod subscribers;
-mod table;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -69,7 +72,6 @@ use write::Upserted;
 use log::Log;
 use nodes::{EntryNode, Node};
 use subscribers::Subscribers;
-use table::Table;
 
 /// How many versions each write and each poll settle of those that nobody pays for any more. More
 /// than a write can leave behind, so that they never pile up.

@@ -6,10 +6,10 @@ use core::hash::BuildHasher;
 use core::{fmt, mem};
 
 use foldhash::fast::FixedState;
-use hashbrown::HashTable;
 
 use crate::key::Key;
 use crate::slab::Slab;
+use crate::table::Table;
 
 use super::by::{IndexBy, Terms};
 use super::found::{Both, Ids};
@@ -34,8 +34,10 @@ pub struct Index<K: Key, V> {
     by: IndexBy<K, V>,
     hasher: FixedState,
     /// From a term's hash to its place in `terms`.
-    table: HashTable<u32>,
+    table: Table,
     terms: Slab<Term>,
+    /// How many terms are in use.
+    used: usize,
     rows: Rows,
     /// What the function said of the object that is put next.
     staged: Terms,
@@ -51,8 +53,9 @@ impl<K: Key, V> Index<K, V> {
         Self {
             by,
             hasher: FixedState::with_seed(seed),
-            table: HashTable::new(),
+            table: Table::new(),
             terms: Slab::new(),
+            used: 0,
             rows: Rows::default(),
             staged: Terms::new(),
             found: Vec::new(),
@@ -164,7 +167,7 @@ impl<K: Key, V> Index<K, V> {
     /// How many terms are in use.
     #[must_use]
     pub fn terms_len(&self) -> usize {
-        self.table.len()
+        self.used
     }
 
     /// The terms that an object is found under, in the order of their bytes, each once.
@@ -177,8 +180,8 @@ impl<K: Key, V> Index<K, V> {
     }
 
     fn find(&self, term: &[u8]) -> Option<u32> {
-        let is_it = |id: &u32| *self.terms[*id].bytes == *term;
-        self.table.find(self.hasher.hash_one(term), is_it).copied()
+        let is_it = |id| *self.terms[id].bytes == *term;
+        self.table.find(self.hasher.hash_one(term), is_it)
     }
 
     /// Finds the places of all staged terms, and makes those that are missing.
@@ -187,6 +190,7 @@ impl<K: Key, V> Index<K, V> {
             hasher,
             table,
             terms,
+            used,
             staged,
             found,
             ..
@@ -194,13 +198,14 @@ impl<K: Key, V> Index<K, V> {
         found.clear();
         for term in staged.iter() {
             let hash = hasher.hash_one(term);
-            let known = table.find(hash, |id| *terms[*id].bytes == *term).copied();
+            let known = table.find(hash, |id| *terms[id].bytes == *term);
             found.push(known.unwrap_or_else(|| {
                 let id = terms.insert(Term {
                     bytes: term.into(),
                     postings: Postings::None,
                 });
-                table.insert_unique(hash, id, |id| hasher.hash_one(&*terms[*id].bytes));
+                table.insert(hash, id, |id| hasher.hash_one(&*terms[id].bytes));
+                *used += 1;
                 id
             }));
         }
@@ -213,10 +218,8 @@ impl<K: Key, V> Index<K, V> {
         self.terms[term].postings.remove(id);
         if self.terms[term].postings.is_empty() {
             let Term { bytes, .. } = self.terms.remove(term);
-            let hash = self.hasher.hash_one(&*bytes);
-            if let Ok(found) = self.table.find_entry(hash, |other| *other == term) {
-                found.remove();
-            }
+            self.table.remove(self.hasher.hash_one(&*bytes), term);
+            self.used -= 1;
         }
     }
 }
@@ -237,6 +240,7 @@ impl<K: Key, V> Clone for Index<K, V> {
             hasher: self.hasher.clone(),
             table: self.table.clone(),
             terms: self.terms.clone(),
+            used: self.used,
             rows: self.rows.clone(),
             staged: Terms::new(),
             found: Vec::new(),

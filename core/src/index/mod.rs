@@ -49,8 +49,9 @@
 //! looks each term up; where an object's terms are the same as before, that is all, and nothing is
 //! allocated. Taking an object in or out of a term takes at most logarithmic time, however many
 //! share it. In memory, on 64 bits: 16 bytes for each object, and where it has more than three
-//! terms a block of 4 bytes for each of these besides; 4 to 11 bytes for each term of each object;
-//! about 50 bytes and the term itself for each term in use, however many objects share it. An order
+//! terms 24 bytes and 4 for each of these besides; 4 to 11 bytes for each term of each object; about
+//! 50 bytes and the term itself for each term in use, however many objects share it; 8 kilobytes for
+//! an index as such. An order
 //! of keys takes about 35 bytes for each key. None of that is part of the limits: how many terms an
 //! object has is up to the function, which is the place to bound them where the source is not
 //! trusted.

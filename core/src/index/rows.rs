@@ -112,6 +112,11 @@ impl Rows {
             self.pages.resize_with(page + 1, Vec::new);
         }
         if let Some(rows) = self.pages.get_mut(page) {
+            if rows.capacity() <= place {
+                // A first page starts small; none gets larger than a page.
+                let capacity = (place + 1).max(rows.capacity() * 2).min(PAGE);
+                rows.reserve_exact(capacity - rows.len());
+            }
             rows.resize_with(place + 1, Row::default);
         }
     }

@@ -42,6 +42,7 @@ pub(crate) struct Indexes<K: Key, V> {
     next: u64,
 }
 
+// What a write calls is kept out of line: one without indexes must not pay for its size.
 impl<K: Key, V> Indexes<K, V> {
     pub(crate) const fn new() -> Self {
         Self {
@@ -113,6 +114,7 @@ impl<K: Key, V> Indexes<K, V> {
 
     /// Asks all functions about an object that is about to be put. Should one panic, nothing has
     /// changed yet (P10).
+    #[inline(never)]
     pub(crate) fn stage(&mut self, key: &K::Borrowed, value: &V) {
         for (_, index) in &mut self.by {
             index.stage(key, value);
@@ -121,6 +123,7 @@ impl<K: Key, V> Indexes<K, V> {
 
     /// The object that was staged last is the one with this id; `added` is its key if there was no
     /// live object with this id.
+    #[inline(never)]
     pub(crate) fn put_staged(&mut self, id: u32, added: Option<&K>) {
         for (_, index) in &mut self.by {
             index.put_staged(id);
@@ -131,6 +134,7 @@ impl<K: Key, V> Indexes<K, V> {
     }
 
     /// The object with this id and key has gone.
+    #[inline(never)]
     pub(crate) fn take_out(&mut self, id: u32, key: &K::Borrowed) {
         for (_, index) in &mut self.by {
             index.remove(id);

@@ -1,4 +1,4 @@
-//! From a key's hash to the id of its entry.
+//! From a hash to the id of what has it: a key's entry, or a term.
 
 use alloc::vec::Vec;
 use core::mem;
@@ -8,35 +8,35 @@ use hashbrown::HashTable;
 /// A power of two. A table doubles by moving everything that is in it, so one table for a million
 /// keys would pause for tens of milliseconds; 256 small ones each pause for a fraction of one.
 ///
-/// Nobody can see which shard a key is in, so a simulation, which clones engines by the million, does
+/// Nobody can see which shard an id is in, so a simulation, which clones engines by the million, does
 /// with few.
 const SHARDS: usize = if cfg!(feature = "simulated") { 4 } else { 256 };
 
 /// Up to so many ids one table does: 256 empty ones would be most of what an idle informer takes.
 const ONE_TABLE: usize = 1_024;
 
-/// A hash table of entry ids. It is only ever walked to be split, so its order is never seen.
+/// A hash table of ids. It is only ever walked to be split, so its order is never seen.
 #[derive(Clone)]
-pub(super) struct Table {
+pub(crate) struct Table {
     /// One, or [`SHARDS`].
     shards: Vec<HashTable<u32>>,
 }
 
 impl Table {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             shards: alloc::vec![HashTable::new()],
         }
     }
 
-    pub(super) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+    pub(crate) fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
         self.shards[self.shard(hash)]
             .find(hash, |id| is_it(*id))
             .copied()
     }
 
     /// Adds an id that is not in the table yet. `hash_of` tells the hash of any other one.
-    pub(super) fn insert(&mut self, hash: u64, id: u32, hash_of: impl Fn(u32) -> u64) {
+    pub(crate) fn insert(&mut self, hash: u64, id: u32, hash_of: impl Fn(u32) -> u64) {
         if self.shards.len() == 1 && self.shards[0].len() == ONE_TABLE {
             self.split(&hash_of);
         }
@@ -53,7 +53,7 @@ impl Table {
         }
     }
 
-    pub(super) fn remove(&mut self, hash: u64, id: u32) {
+    pub(crate) fn remove(&mut self, hash: u64, id: u32) {
         let shard = self.shard(hash);
         if let Ok(found) = self.shards[shard].find_entry(hash, |other| *other == id) {
             found.remove();
@@ -61,7 +61,7 @@ impl Table {
     }
 
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(HashTable::len).sum()
     }
 
