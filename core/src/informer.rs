@@ -73,6 +73,8 @@ pub struct Informer<K: Key, V, S = FixedState> {
     /// Since when the source has been doing well, after the last failure.
     pub(crate) well_since: Option<Timestamp>,
     pub(crate) verify_due: Option<Timestamp>,
+    /// A list is taken then, unless what was restored is confirmed before.
+    pub(crate) confirm_by: Option<Timestamp>,
     pub(crate) last_list: Timestamp,
     pub(crate) reclaim_at: Option<Timestamp>,
     pub(crate) attempts: u64,
@@ -111,9 +113,20 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// An informer with a hasher of one's own. It must be deterministic for P11 to hold.
     #[must_use]
     pub fn with_hasher(config: Config, seed: u64, now: Timestamp, hasher: S) -> Self {
+        let mut informer = Self::idle(config, seed, now, hasher);
+        informer.go(
+            informer.relist(ListReason::Initial),
+            now,
+            TimerReason::Paced,
+        );
+        informer
+    }
+
+    /// An informer that has not begun.
+    pub(crate) fn idle(config: Config, seed: u64, now: Timestamp, hasher: S) -> Self {
         let config = config.sanitized();
         let (timing, limits) = (&config.timing, &config.limits);
-        let mut informer = Self {
+        Self {
             // A subscriber in the middle of a pass holds two positions.
             cache: Cache::new(hasher, limits.retained_bytes / 2, config.source.digests),
             same: |_, _| false,
@@ -136,6 +149,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             embargo: Timestamp::ZERO,
             well_since: None,
             verify_due: None,
+            confirm_by: None,
             last_list: Timestamp::ZERO,
             reclaim_at: None,
             attempts: 0,
@@ -152,13 +166,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             commands: VecDeque::new(),
             notices: Notices::new(limits.notices),
             config,
-        };
-        informer.go(
-            informer.relist(ListReason::Initial),
-            now,
-            TimerReason::Paced,
-        );
-        informer
+        }
     }
 
     /// Says how contents are compared where versions cannot tell: after a rewind, for
@@ -353,7 +361,8 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         self.report()
     }
 
-    /// Whether a complete state of the source has been seen in this run (P9).
+    /// Whether a complete state of the source has been seen in this run (P9): a list, an initial
+    /// stream, or a restored one that the source has confirmed.
     #[must_use]
     pub fn is_synced(&self) -> bool {
         self.synced

@@ -74,6 +74,8 @@ mod probe;
 mod reflector;
 mod slab;
 mod table;
+#[cfg(feature = "snapshot")]
+pub mod snapshot;
 mod time;
 mod token;
 

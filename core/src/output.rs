@@ -123,11 +123,12 @@ pub enum ListReason {
 pub enum State {
     /// It was stopped; nothing will happen.
     Stopped,
-    /// No complete state has been seen in this run.
+    /// No complete state has been seen in this run, and none was restored.
     Syncing,
     /// The cache follows the source.
     Live,
-    /// The cache is the last known good state; the source does not answer well.
+    /// The cache is the last known good state: the source does not answer well, or has not
+    /// confirmed yet what was restored.
     Stale,
 }
 
@@ -136,6 +137,8 @@ pub enum State {
 pub enum Condition {
     /// The first list is under way.
     Starting,
+    /// The cache comes from a snapshot of an earlier run, which the source has not confirmed yet.
+    Restored,
     /// The last attempt failed.
     Failing(FailureClass),
     /// Something did not come in time.
@@ -179,6 +182,13 @@ pub enum Notice<K> {
         /// Its revision.
         revision: Option<Revision>,
         /// How many objects it has.
+        objects: usize,
+    },
+    /// The cache was filled from a snapshot of an earlier run.
+    Restored {
+        /// The snapshot's revision.
+        revision: Option<Revision>,
+        /// How many objects it had.
         objects: usize,
     },
     /// The cache follows the source again.

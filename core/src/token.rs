@@ -175,6 +175,15 @@ impl Version {
         self.0.compare(&other.0)
     }
 
+    /// Its number where it is a canonical decimal that fits, else its text.
+    #[cfg(feature = "snapshot")]
+    pub(crate) fn number_or_text(&self) -> Result<u64, &str> {
+        match &self.0 {
+            Token::Number(number) => Ok(*number),
+            Token::Text(text) => Err(text),
+        }
+    }
+
     /// The revision that committed this version, for sources that stamp their objects with it.
     pub(crate) fn as_revision(&self) -> Revision {
         Revision(self.0.clone())
@@ -334,6 +343,13 @@ impl Incarnation {
             crate::digest::FNV_OFFSET,
             uid.as_bytes(),
         ))
+    }
+}
+
+impl Incarnation {
+    #[cfg(feature = "snapshot")]
+    pub(crate) const fn number(self) -> u64 {
+        self.0
     }
 }
 

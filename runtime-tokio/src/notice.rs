@@ -76,6 +76,10 @@ fn log_engine(notice: &EngineNotice<Arc<str>>, informer: &str) {
             let revision = revision.as_ref().map(tracing::field::display);
             tracing::info!(informer, revision, objects, "synced");
         }
+        EngineNotice::Restored { revision, objects } => {
+            let revision = revision.as_ref().map(tracing::field::display);
+            tracing::info!(informer, revision, objects, "restored from a snapshot");
+        }
         EngineNotice::Live => tracing::info!(informer, "live"),
         EngineNotice::Stale { reason } => tracing::warn!(informer, ?reason, "stale"),
         EngineNotice::Failed { attempt, failure } => {

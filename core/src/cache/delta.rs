@@ -52,6 +52,9 @@ pub struct Mark {
     /// The subscriber has all of that revision. Where the source does not say where its
     /// transactions end, the newest revision is partial until a later one begins.
     pub complete: bool,
+    /// The state comes from a snapshot of an earlier run, and the source has not confirmed it in
+    /// this one yet: it may be old. The first mark without this says that it has.
+    pub restored: bool,
     /// The first mark after subscribing or after a reset: the initial state is complete.
     pub initial: bool,
 }

@@ -35,6 +35,7 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
             round: _,
             marked: _,
             epoch,
+            restored,
             published,
         } = self;
         let ranks = self.ranks();
@@ -62,6 +63,7 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
         // so the order in which things are found, decides nothing.
         print.add((indexes.ids().collect::<Vec<_>>(), indexes.holders()));
         print.add((4, ranks.of(log.tail), digest, epoch, published.is_some()));
+        print.add(restored);
         print.add_debug(lapsed);
         let number = published.as_ref().map_or(0, |last| last.number);
         if let Some(published) = published {
@@ -70,9 +72,10 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
                 number: _,
                 revision,
                 complete,
+                restored,
                 epoch,
             } = published;
-            print.add((ranks.of(*seq), revision, complete, epoch));
+            print.add((ranks.of(*seq), revision, complete, restored, epoch));
         }
         let (generations, free) = subscribers.slots();
         print.add((generations.collect::<Vec<_>>(), free));

@@ -66,8 +66,8 @@ pub use delta::{Delta, Mark, Polled};
 pub use lookup::Found;
 pub use subscribers::{Filter, SubscriberId};
 pub(crate) use write::Upsert;
-#[cfg(test)]
-use write::Upserted;
+#[cfg(any(test, feature = "snapshot"))]
+pub(crate) use write::Upserted;
 
 use log::Log;
 use nodes::{EntryNode, Node};
@@ -98,6 +98,8 @@ pub struct Cache<K: Key, V, S = foldhash::fast::FixedState> {
     round: u32,
     marked: usize,
     epoch: u64,
+    /// What is here comes from a snapshot, and the source has not confirmed it yet.
+    restored: bool,
     published: Option<Publication>,
 }
 
@@ -110,6 +112,7 @@ struct Publication {
     number: u64,
     revision: Option<Revision>,
     complete: bool,
+    restored: bool,
     epoch: u64,
 }
 

@@ -141,6 +141,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             revision: publication.revision.clone(),
             epoch: publication.epoch,
             complete: publication.complete,
+            restored: publication.restored,
             initial,
         };
         let refilter = subscriber.wanted.take();

@@ -57,6 +57,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             round: 0,
             marked: 0,
             epoch: 0,
+            restored: false,
             published: None,
         }
     }
@@ -190,11 +191,12 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     /// The state now in the cache is the source's at `revision`; `complete`: all of it. Until then
     /// no subscriber is told of a change.
     pub(crate) fn publish(&mut self, revision: Option<Revision>, complete: bool) {
-        let (seq, epoch) = (self.log.tail, self.epoch);
+        let (seq, epoch, restored) = (self.log.tail, self.epoch, self.restored);
         let number = match &self.published {
             None => 1,
             Some(last)
-                if (&last.revision, last.complete, last.epoch) == (&revision, complete, epoch) =>
+                if (&last.revision, last.complete, last.restored, last.epoch)
+                    == (&revision, complete, restored, epoch) =>
             {
                 last.number
             }
@@ -205,8 +207,22 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             number,
             revision,
             complete,
+            restored,
             epoch,
         });
+    }
+
+    /// What is here comes from a snapshot, taken after so many rewinds: until it is confirmed,
+    /// each publication says so (P13).
+    #[cfg(feature = "snapshot")]
+    pub(crate) fn set_restored(&mut self, rewinds: u64) {
+        self.epoch = rewinds;
+        self.restored = true;
+    }
+
+    /// What is published from now on is the source's own word.
+    pub(crate) fn confirm(&mut self) {
+        self.restored = false;
     }
 
     /// The source's history went back: what is published from now on is of another epoch.

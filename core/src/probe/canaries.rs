@@ -134,6 +134,14 @@ canaries! {
     NeverReleased = "never-released",
     /// P3, P12: *not found* is taken for an empty collection.
     NotFoundIsEmpty = "not-found-is-empty",
+    /// P9: what was restored counts as the source's own word.
+    RestoreAsSynced = "restore-as-synced",
+    /// P2: a list older than the restored snapshot is taken.
+    RestoreWithoutRevisionFloor = "restore-without-revision-floor",
+    /// P2, P13: a restored informer does not know its revision's epoch.
+    RestoreWithoutEpoch = "restore-without-epoch",
+    /// P13: a snapshot is taken between two states of the source.
+    SnapshotPartial = "snapshot-partial",
     /// P11: waits are drawn from the process, not from the seed alone.
     JitterFromProcess = "jitter-from-process",
 }

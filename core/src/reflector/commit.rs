@@ -7,7 +7,7 @@ use core::hash::BuildHasher;
 use crate::config::{Class, OnNewEpoch, OnRewind, RevisionOrder};
 use crate::informer::Informer;
 use crate::key::Key;
-use crate::output::{BadInput, ListReason, Notice};
+use crate::output::{BadInput, ListReason, Notice, State};
 use crate::probe::{canary, reach};
 use crate::token::{Epoch, Revision, VersionRef};
 
@@ -66,6 +66,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         match self.config.policy.new_epoch {
             OnNewEpoch::Accept => {
                 reach!("new epoch in a full state");
+                reach!(
+                    "restored into another epoch",
+                    !self.synced && self.cache.is_synced()
+                );
                 snapshot.rewound = true;
                 snapshot.shortcuts &= canary!(TrustVersionsAcrossEpochs);
                 Verdict::Take
@@ -114,6 +118,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             self.rewind.clear();
             return Verdict::Take;
         }
+        reach!(
+            "restored, and the list is older",
+            !self.synced && self.cache.is_synced()
+        );
         self.notices.push(Notice::StaleList { got, have });
         if has_epoch || self.config.policy.rewind == OnRewind::Refuse {
             reach!("stale list refused");
@@ -174,6 +182,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         }
         self.take_position(&snapshot, header, beside);
         self.degraded = snapshot.unknown_rejected;
+        self.cache.confirm();
         self.publish();
         self.tell_commit(snapshot.reason, difference);
         self.full_payloads &= snapshot.shortcuts;
@@ -384,8 +393,19 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         self.report_lapsed();
     }
 
+    /// The source has told that its history goes through what was restored (P9).
+    pub(super) fn confirm_restored(&mut self) {
+        if !self.synced {
+            reach!("restored state confirmed by the watch");
+            self.cache.confirm();
+            self.publish();
+            self.tell_synced();
+        }
+    }
+
     pub(super) fn tell_synced(&mut self) {
         self.synced = true;
+        self.confirm_by = None;
         let (revision, objects) = (self.position.seen.clone(), self.cache.len());
         self.notices.push(Notice::Synced { revision, objects });
     }
@@ -406,6 +426,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             self.notices.push(Notice::Diverged { objects: diverged });
         }
         if !self.synced {
+            reach!(
+                "restored state replaced by a list",
+                self.status.state == State::Stale
+            );
             self.tell_synced();
             return;
         }

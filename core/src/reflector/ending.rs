@@ -164,6 +164,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// The history needed to resume is gone: take the whole state, not older than what we have.
     /// The first time at once; a source that keeps less history than a list takes is paced.
     fn watch_gone(&mut self) {
+        reach!(
+            "restored, and the history is gone",
+            !self.synced && self.cache.is_synced()
+        );
         self.watch_over();
         self.gone_in_a_row = self.gone_in_a_row.saturating_add(1);
         let retry = if self.gone_in_a_row > 1 {

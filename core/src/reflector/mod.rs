@@ -11,6 +11,7 @@
 //! - `apply`: how accepted changes reach the cache, and what is rejected on the way.
 //! - `timers`: deadlines, and what happens when one passes.
 //! - `report`: the state of health.
+//! - `restore`: how an informer starts from a snapshot.
 //!
 //! [`Informer::go`]: crate::Informer
 
@@ -25,6 +26,8 @@ mod notices;
 mod pace;
 mod quarantine;
 mod report;
+#[cfg(feature = "snapshot")]
+mod restore;
 mod rewind;
 mod run;
 mod staging;

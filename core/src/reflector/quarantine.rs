@@ -48,6 +48,23 @@ impl<K: Ord + Clone> Quarantine<K> {
         self.keys.len().saturating_add(self.overflow)
     }
 
+    /// How many were rejected beyond those that can be named.
+    #[cfg(feature = "snapshot")]
+    pub(crate) fn unnamed(&self) -> usize {
+        self.overflow
+    }
+
+    /// What was quarantined in the run before. Of what cannot be named, nobody knows whether a
+    /// list that has begun makes it good again; none has.
+    #[cfg(feature = "snapshot")]
+    pub(crate) fn restore(&mut self, named: Vec<(K, Rejection)>, unnamed: usize) {
+        for (key, error) in named {
+            self.reject(key, error);
+        }
+        self.overflow = self.overflow.saturating_add(unnamed);
+        self.recent = 0;
+    }
+
     #[cfg(feature = "simulated")]
     pub(crate) fn recent(&self) -> usize {
         self.recent

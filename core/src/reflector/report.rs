@@ -25,12 +25,21 @@ impl Status {
             reason: Some(Condition::Starting),
         }
     }
+
+    #[cfg(feature = "snapshot")]
+    pub(crate) fn restored(now: Timestamp) -> Self {
+        Self {
+            state: State::Stale,
+            since: now,
+            reason: Some(Condition::Restored),
+        }
+    }
 }
 
 impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// Something is not as it should be: what is in the cache is the last known good state.
     pub(crate) fn trouble(&mut self, reason: Condition) {
-        let state = if self.synced {
+        let state = if self.cache.is_synced() {
             State::Stale
         } else {
             State::Syncing

@@ -141,7 +141,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             snapshot,
             beside,
             at_least,
-            floor: self.position.seen.clone(),
+            floor: self.floor(),
             known,
             started: self.now,
             heard: None,
@@ -150,6 +150,12 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             token: None,
             page_due: None,
         });
+    }
+
+    /// What a full state must not be older than (P2).
+    pub(crate) fn floor(&self) -> Option<Revision> {
+        let seen = self.position.seen.clone();
+        seen.filter(|_| self.synced || !canary!(RestoreWithoutRevisionFloor))
     }
 
     /// The revision that "no change" may be said of, where that is of use.

@@ -146,14 +146,15 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     /// When the next verify starts: only while a watch or a poll is doing well.
     fn verify_at(&self) -> Option<Timestamp> {
-        if !self.synced || self.list.is_some() || self.side.is_some() {
+        if self.list.is_some() || self.side.is_some() {
             return None;
         }
         let watching = self
             .watch
             .as_ref()
             .is_some_and(|run| run.opened.is_some() && !matches!(run.kind, WatchKind::Initial(_)));
-        if watching { self.verify_due } else { None }
+        let due = self.verify_due.into_iter().chain(self.confirm_by).min();
+        due.filter(|_| watching)
     }
 
     pub(crate) fn on_timeout(&mut self) {
@@ -189,6 +190,11 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// committed them, else instead of it.
     fn start_verify(&mut self) {
         self.verify_due = None;
+        reach!(
+            "restored state that nothing confirms",
+            self.confirm_by.is_some()
+        );
+        self.confirm_by = None;
         let hints = self
             .watch
             .as_ref()

@@ -30,6 +30,9 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             && run.spoke
             && matches!(run.kind, WatchKind::Changes { .. })
         {
+            if run.confirms {
+                self.confirm_restored();
+            }
             self.calm();
         }
         step
@@ -94,6 +97,12 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             self.position.epoch = epoch;
         }
         self.well_since.get_or_insert(self.now);
+        if !self.synced {
+            // An open watch alone proves nothing of what was restored: some sources leave one open
+            // from a revision that they no longer have, for ever.
+            let by = self.now.saturating_add(self.config.timing.stable_after);
+            self.confirm_by.get_or_insert(by);
+        }
         if canary!(ResetBackoffOnOpen) {
             self.backoff.reset();
         }
@@ -532,7 +541,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let mut snapshot = snapshot;
         let epoch = snapshot.header.take().and_then(|header| header.epoch);
         let full_payloads = !snapshot.shortcuts;
-        let floor = self.position.seen.clone();
+        let floor = self.floor();
         match self.judge_revision(&mut snapshot, Header { epoch, revision }, floor) {
             Verdict::Take if snapshot.older && !full_payloads => {
                 // A stream tells its revision last: versions were taken for content, which does

@@ -150,6 +150,9 @@ fn badness(state: State) -> u8 {
 fn reason(condition: &Condition) -> String {
     match condition {
         Condition::Starting => "the first list is under way".into(),
+        Condition::Restored => {
+            "the snapshot's configuration is not confirmed by the configuration service yet".into()
+        }
         Condition::Failing(FailureClass::Retryable) => {
             "the configuration service does not answer".into()
         }

@@ -143,6 +143,7 @@ mod tests {
             revision: Some(revision.into()),
             epoch,
             complete: true,
+            restored: false,
             initial,
         }
     }
