@@ -8,6 +8,8 @@ use tokio::time::Instant;
 use crate::driver::Driver;
 use crate::informer::Informer;
 use crate::shared::Shared;
+#[cfg(feature = "snapshot")]
+use crate::snapshot::{Keeper, Saver, SnapshotOptions, WarmStart};
 use crate::source::Source;
 
 /// Whether two contents are the same.
@@ -22,6 +24,8 @@ pub struct Builder<S: Source> {
     seed: Option<u64>,
     content_eq: Option<ContentEq<S::Value>>,
     name: Arc<str>,
+    #[cfg(feature = "snapshot")]
+    keeper: Option<Keeper<S::Value>>,
 }
 
 impl<S: Source> Builder<S> {
@@ -32,6 +36,8 @@ impl<S: Source> Builder<S> {
             seed: None,
             content_eq: None,
             name: "informer".into(),
+            #[cfg(feature = "snapshot")]
+            keeper: None,
         }
     }
 
@@ -80,6 +86,18 @@ impl<S: Source> Builder<S> {
         self
     }
 
+    /// Keeps what the cache holds in a file, and begins with that after a restart: see
+    /// [`snapshot`](crate::snapshot). [`start`](Self::start) then reads the file before it returns,
+    /// which takes about as long as decoding its objects.
+    #[cfg(feature = "snapshot")]
+    pub fn snapshot(mut self, options: SnapshotOptions) -> Self
+    where
+        S::Value: serde::Serialize + serde::de::DeserializeOwned,
+    {
+        self.keeper = Some(Keeper::new(options));
+        self
+    }
+
     /// Starts the informer: one task, which lives until [`Informer::shutdown`], or until the last
     /// handle is dropped.
     ///
@@ -90,16 +108,39 @@ impl<S: Source> Builder<S> {
         let mut config = self.config;
         config.source = self.source.profile();
         let seed = self.seed.unwrap_or_else(entropy);
-        let started = Instant::now();
-        let mut engine = reflet_core::Informer::new(config, seed, Timestamp::ZERO);
+        #[cfg(feature = "snapshot")]
+        let (mut engine, warm) = match &self.keeper {
+            Some(keeper) => keeper.start(config, seed),
+            None => (cold(config, seed), WarmStart::Off),
+        };
+        #[cfg(not(feature = "snapshot"))]
+        let mut engine = cold(config, seed);
         if let Some(same) = self.content_eq {
             engine.set_content_eq(same);
         }
-        let shared = Arc::new(Shared::new(self.name, engine, started));
+        let shared = Arc::new(Shared::new(self.name, engine, Instant::now()));
+        shared.show_status();
         let driver = Driver::new(self.source, Arc::clone(&shared));
-        let task = tokio::spawn(driver.run());
-        Informer::new(shared, task)
+        #[cfg(feature = "snapshot")]
+        let saver = self.keeper.map(|keeper| {
+            let saver = Saver::new(keeper, Arc::clone(&shared), &warm);
+            tokio::spawn(saver.run())
+        });
+        #[cfg(not(feature = "snapshot"))]
+        let saver = None;
+        let driver = tokio::spawn(driver.run());
+        Informer::new(
+            shared,
+            [driver].into_iter().chain(saver).collect(),
+            #[cfg(feature = "snapshot")]
+            warm,
+        )
     }
+}
+
+/// An engine that knows nothing yet.
+pub(crate) fn cold<V: Clone>(config: Config, seed: u64) -> reflet_core::Informer<Arc<str>, V> {
+    reflet_core::Informer::new(config, seed, Timestamp::ZERO)
 }
 
 /// A seed that differs between processes, so that a fleet does not retry in step.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use crate::attempt::Running;
 use crate::notice::Notice;
 use crate::probe::reach;
-use crate::shared::{Inner, Shared, Status};
+use crate::shared::{Inner, Shared};
 use crate::source::{ListRequest, Source, WatchRequest};
 
 /// How many rounds of work are done before the runtime's other tasks get their turn.
@@ -119,11 +119,7 @@ impl<S: Source> Driver<S> {
         drop(inner);
 
         let stopped = status.stopped;
-        self.shared.status.send_if_modified(|shown| {
-            let modified = *shown != status;
-            *shown = status;
-            modified
-        });
+        self.shared.show(status);
         for notice in notices {
             self.shared.publish(Notice::Engine(notice));
         }
@@ -208,17 +204,6 @@ impl<S: Source> Drop for Driver<S> {
 }
 
 impl<V: Clone> Inner<V> {
-    fn status(&self) -> Status {
-        let cache = self.engine.cache();
-        Status {
-            synced: self.engine.is_synced(),
-            stopped: self.stopping,
-            revision: cache.revision().cloned(),
-            complete: cache.is_complete(),
-            objects: cache.len(),
-        }
-    }
-
     /// Takes out the wakers of those sleepers that have something to read now.
     fn take_awake(&mut self) -> Vec<Waker> {
         if !std::mem::take(&mut self.moved) {

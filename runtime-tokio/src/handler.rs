@@ -46,7 +46,8 @@ pub trait Handler<V>: Send + 'static {
     }
 
     /// The initial state has been handed over, and is now complete. Comes once, and again after
-    /// each reset, after that state's `caught_up`.
+    /// each reset, after that state's `caught_up`; where the state was restored from a snapshot,
+    /// only after the source has confirmed it.
     fn synced(&mut self) {}
 
     /// This handler was too far behind: everything that it was told is void, and all objects
@@ -98,6 +99,8 @@ struct Worker<V: Clone, H> {
     deltas: Deltas<V>,
     shared: Arc<Shared<V>>,
     failures: Arc<AtomicU64>,
+    /// The initial state is not complete yet, or comes from a snapshot alone (P9).
+    unsynced: bool,
 }
 
 /// A handler's task, and the future that it is.
@@ -121,6 +124,7 @@ where
         deltas,
         shared,
         failures: Arc::clone(&task.failures),
+        unsynced: true,
     };
     let stop = Arc::clone(&task.stop);
     let future = async move {
@@ -144,19 +148,19 @@ where
                 batch = self.deltas.next() => batch,
             };
             let Some(batch) = batch else { return };
-            let initial = batch.mark.initial;
-            self.hand_over(batch).await;
+            let was_unsynced = self.hand_over(batch).await;
             reach!(
                 "handler slower than the source",
                 self.shared.lock().engine.has_delta(self.deltas.id())
             );
-            if initial {
+            if was_unsynced && !self.unsynced {
                 synced.send_if_modified(|synced| !std::mem::replace(synced, true));
             }
         }
     }
 
-    async fn hand_over(&mut self, batch: Batch<V>) {
+    /// Hands over a batch. Returns whether the handler was unsynced before its end.
+    async fn hand_over(&mut self, batch: Batch<V>) -> bool {
         for (count, delta) in batch.deltas.into_iter().enumerate() {
             // Before the first call too: whom this task has just woken may wait on this very
             // thread, and must not have to wait for a slow call.
@@ -178,9 +182,13 @@ where
             });
         }
         self.call(|handler| handler.caught_up(&batch.mark));
-        if batch.mark.initial {
+        self.unsynced |= batch.mark.initial;
+        let was_unsynced = self.unsynced;
+        if was_unsynced && !batch.mark.restored {
             self.call(H::synced);
+            self.unsynced = false;
         }
+        was_unsynced
     }
 
     /// Makes one call. A panic ends that call and nothing else (P10).

@@ -14,6 +14,8 @@ use crate::error::NotSynced;
 use crate::handler::{self, Handler, HandlerTask};
 use crate::notice::Notices;
 use crate::shared::{Shared, Status};
+#[cfg(feature = "snapshot")]
+use crate::snapshot::WarmStart;
 use crate::source::Source;
 use crate::subscribe::Deltas;
 
@@ -33,6 +35,8 @@ struct Handle<V> {
     /// The tasks that a shutdown waits for. Here, so that a shutdown that is itself given up
     /// leaves them to the next one.
     ending: tokio::sync::Mutex<Vec<JoinHandle<()>>>,
+    #[cfg(feature = "snapshot")]
+    warm: WarmStart,
 }
 
 impl<V: Clone + Send + Sync + 'static> Informer<V> {
@@ -41,14 +45,28 @@ impl<V: Clone + Send + Sync + 'static> Informer<V> {
         Builder::new(source)
     }
 
-    pub(crate) fn new(shared: Arc<Shared<V>>, driver: JoinHandle<()>) -> Self {
+    /// `tasks`: the driver's, and those that a shutdown waits for with it.
+    pub(crate) fn new(
+        shared: Arc<Shared<V>>,
+        tasks: Vec<JoinHandle<()>>,
+        #[cfg(feature = "snapshot")] warm: WarmStart,
+    ) -> Self {
         Self {
             handle: Arc::new(Handle {
                 shared,
-                tasks: Mutex::new(vec![driver]),
+                tasks: Mutex::new(tasks),
                 ending: tokio::sync::Mutex::default(),
+                #[cfg(feature = "snapshot")]
+                warm,
             }),
         }
+    }
+
+    /// How it began: with what its snapshot held, or cold, and why.
+    #[cfg(feature = "snapshot")]
+    #[must_use]
+    pub fn warm_start(&self) -> &WarmStart {
+        &self.handle.warm
     }
 
     /// Waits until the cache has held a complete state of the source in this run.

@@ -77,6 +77,8 @@ pub mod scripted;
 #[cfg(feature = "serve")]
 pub mod serve;
 mod shared;
+#[cfg(feature = "snapshot")]
+pub mod snapshot;
 pub mod source;
 mod subscribe;
 
@@ -87,6 +89,8 @@ pub use informer::Informer;
 pub use notice::{Notice, Notices};
 pub use reflet_core;
 pub use shared::Status;
+#[cfg(feature = "snapshot")]
+pub use snapshot::{SnapshotEncoding, SnapshotFailure, SnapshotOptions, WarmStart};
 pub use source::Source;
 pub use subscribe::{Batch, Deltas, Ended};
 

@@ -1,10 +1,17 @@
 //! What an informer tells: to the log, and to whoever listens.
 
+#[cfg(feature = "snapshot")]
+use std::path::PathBuf;
 use std::sync::Arc;
 
+#[cfg(feature = "snapshot")]
+use reflet_core::Revision;
 use reflet_core::cache::SubscriberId;
 use reflet_core::{ListReason, Notice as EngineNotice, Rejection};
 use tokio::sync::broadcast::{self, error::RecvError};
+
+#[cfg(feature = "snapshot")]
+use crate::snapshot::SnapshotFailure;
 
 /// Something worth knowing about an informer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +31,31 @@ pub enum Notice {
         subscriber: SubscriberId,
         /// The words of the panic.
         message: Box<str>,
+    },
+    /// The snapshot could not be used: the informer starts cold.
+    #[cfg(feature = "snapshot")]
+    SnapshotRefused {
+        /// Why.
+        error: SnapshotFailure,
+        /// Where the file is now, unless it could not be moved.
+        kept: Option<PathBuf>,
+    },
+    /// A snapshot was written.
+    #[cfg(feature = "snapshot")]
+    SnapshotWritten {
+        /// Its revision.
+        revision: Option<Revision>,
+        /// How many objects it has.
+        objects: usize,
+        /// How many bytes it has.
+        bytes: u64,
+    },
+    /// A snapshot could not be written. The one before is still there, and the next period is the
+    /// next try.
+    #[cfg(feature = "snapshot")]
+    SnapshotFailed {
+        /// Why.
+        error: SnapshotFailure,
     },
 }
 
@@ -63,6 +95,26 @@ impl Notice {
                 subscriber,
                 message,
             } => tracing::error!(informer, ?subscriber, %message, "a filter panicked"),
+            #[cfg(feature = "snapshot")]
+            Self::SnapshotRefused { error, kept } => {
+                let kept = kept
+                    .as_ref()
+                    .map(|kept| tracing::field::display(kept.display()));
+                tracing::warn!(informer, %error, kept, "the snapshot is not used: a cold start");
+            }
+            #[cfg(feature = "snapshot")]
+            Self::SnapshotWritten {
+                revision,
+                objects,
+                bytes,
+            } => {
+                let revision = revision.as_ref().map(tracing::field::display);
+                tracing::debug!(informer, revision, objects, bytes, "snapshot written");
+            }
+            #[cfg(feature = "snapshot")]
+            Self::SnapshotFailed { error } => {
+                tracing::warn!(informer, %error, "the snapshot could not be written");
+            }
         }
     }
 }

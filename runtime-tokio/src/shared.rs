@@ -100,6 +100,15 @@ impl<V> Shared<V> {
         result
     }
 
+    /// Shows a status, if it is another one.
+    pub(crate) fn show(&self, status: Status) {
+        self.status.send_if_modified(|shown| {
+            let modified = *shown != status;
+            *shown = status;
+            modified
+        });
+    }
+
     /// The time as the engine counts it: since the start of this informer.
     pub(crate) fn now(&self) -> Timestamp {
         let elapsed = Instant::now().saturating_duration_since(self.started);
@@ -131,5 +140,26 @@ impl<V> Shared<V> {
         notice.log(&self.name);
         // An error only says that nobody listens.
         let _ = self.notices.send(notice);
+    }
+}
+
+impl<V: Clone> Inner<V> {
+    pub(crate) fn status(&self) -> Status {
+        let cache = self.engine.cache();
+        Status {
+            synced: self.engine.is_synced(),
+            stopped: self.stopping,
+            revision: cache.revision().cloned(),
+            complete: cache.is_complete(),
+            objects: cache.len(),
+        }
+    }
+}
+
+impl<V: Clone> Shared<V> {
+    /// Shows the engine's status as it is now.
+    pub(crate) fn show_status(&self) {
+        let status = self.lock().status();
+        self.show(status);
     }
 }

@@ -197,6 +197,13 @@ impl<K: Key, V, S> Cache<K, V, S> {
         self.epoch
     }
 
+    /// A number that grows with each change of an object that a subscriber would be told of, within
+    /// this run.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.log.tail
+    }
+
     /// The digest of all objects, where one is kept.
     #[must_use]
     pub fn digest(&self) -> Option<Digest> {

@@ -109,6 +109,27 @@ impl<K, V> Snapshot<K, V> {
     }
 }
 
+impl<K, V> Snapshot<K, V> {
+    /// The same with other values: to have them encoded in another way than by their `Serialize`.
+    pub fn map<W>(self, mut convert: impl FnMut(V) -> W) -> Snapshot<K, W> {
+        let objects = self.objects.into_iter().map(|object| Object {
+            key: object.key,
+            version: object.version,
+            incarnation: object.incarnation,
+            size: object.size,
+            value: convert(object.value),
+        });
+        Snapshot {
+            epoch: self.epoch,
+            revision: self.revision,
+            rewinds: self.rewinds,
+            objects: objects.collect(),
+            quarantined: self.quarantined,
+            unnamed: self.unnamed,
+        }
+    }
+}
+
 impl<K: Key, V> Snapshot<K, V> {
     /// Whether an informer of this configuration may hold it.
     pub(crate) fn check(&self, config: &Config) -> Result<(), SnapshotError> {
