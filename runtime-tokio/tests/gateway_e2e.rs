@@ -44,6 +44,7 @@ with_both_transports![
     a_restored_backup_that_has_overtaken_is_converged_to,
     a_refused_epoch_leaves_the_old_state_in_force,
     what_makes_no_sense_is_quarantined_and_named,
+    a_restarted_gateway_serves_what_it_knew,
 ];
 
 async fn before_the_first_sync_it_is_unavailable_not_ignorant(transport: Transport) {
@@ -432,5 +433,43 @@ async fn what_makes_no_sense_is_quarantined_and_named(transport: Transport) {
     assert_eq!(
         rig.get("/r").await.body["upstream"],
         json!(rig.upstreams[1])
+    );
+}
+
+async fn a_restarted_gateway_serves_what_it_knew(transport: Transport) {
+    let mut rig = Rig::new(transport).await;
+    let mut route = rig.route("/locked", 0);
+    route["requires_key"] = true.into();
+    rig.put_and_wait("routes/locked", route).await;
+    let key = json!({"key": "good", "owner": "somebody"});
+    rig.put_and_wait("api-keys/one", key).await;
+    rig.put_and_wait("routes/hello", rig.route("/hello", 1))
+        .await;
+    rig.stop_service().await;
+
+    rig.restart_gateway().await;
+    let health = rig
+        .until("the snapshot is in force", |health| {
+            health["serving"] == true
+        })
+        .await;
+    assert_eq!(health["status"], "stale");
+    assert_eq!(collection(&health, "routes")["objects"], 2);
+    assert_eq!(rig.get("/hello").await.status, StatusCode::OK);
+    assert_eq!(rig.get("/locked").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        rig.get_with_key("/locked", "good").await.status,
+        StatusCode::OK
+    );
+    assert_eq!(rig.get("/other").await.status, StatusCode::NOT_FOUND);
+
+    rig.start_service().await;
+    rig.until_all("live").await;
+    let deleted = rig.delete("routes/hello").await;
+    rig.until_obeyed("routes/hello", deleted).await;
+    assert_eq!(rig.get("/hello").await.status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        rig.get_with_key("/locked", "good").await.status,
+        StatusCode::OK
     );
 }

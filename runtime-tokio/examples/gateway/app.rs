@@ -85,6 +85,7 @@ impl App {
                 config: config_address,
                 transport: cli.transport,
                 on_new_epoch: cli.on_new_epoch,
+                snapshot: cli.snapshot.clone(),
             };
             app.gateway = Some(Gateway::start(listener, &options)?);
         }

@@ -51,6 +51,11 @@ pub(crate) struct Cli {
     #[arg(long, value_enum, default_value = "accept")]
     pub(crate) on_new_epoch: OnNewEpoch,
 
+    /// Keep what the gateway knows in FILE.routes, FILE.rate-limits and FILE.api-keys, and serve that
+    /// at once after a restart, even if the configuration service is gone
+    #[arg(long, value_name = "FILE")]
+    pub(crate) snapshot: Option<PathBuf>,
+
     /// What to log, like `info` or `warn,reflet_tokio=debug`
     #[arg(long, value_name = "FILTER", default_value = "info", value_parser = filter)]
     pub(crate) log: String,
@@ -75,6 +80,10 @@ impl Cli {
                              be port 0";
                 return wrong(ErrorKind::ValueValidation, words);
             }
+        }
+        if self.role == Role::Config && self.snapshot.is_some() {
+            let words = "--snapshot is for a gateway, which the role config does not run";
+            return wrong(ErrorKind::ArgumentConflict, words);
         }
         Ok(self)
     }

@@ -3,13 +3,15 @@
 //! This is all that a user of informers has to write: fold each batch of deltas into one's own
 //! state, and at its mark, put that state in force.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reflet_core::cache::{Cache, Delta, Mark};
 use reflet_core::{Health, Policy, Timestamp, Timing};
 use reflet_tokio::http::{HttpSource, PollTiming, Transport};
-use reflet_tokio::{Batch, Deltas, Informer};
+use reflet_tokio::{Batch, Deltas, Informer, SnapshotEncoding, SnapshotOptions};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::cli;
@@ -18,6 +20,9 @@ use super::error::StartError;
 use super::gateway::GatewayOptions;
 use super::objects::{ApiKey, RateLimit, Route};
 use super::table::{Built, Collections, InForce, Objects, Table};
+
+/// How old a snapshot of a collection that changes may get.
+const SNAPSHOT_PERIOD: Duration = Duration::from_secs(5);
 
 /// Three informers, and the routing table that a task makes of what they say.
 pub(crate) struct Follower {
@@ -87,7 +92,7 @@ impl Follower {
 
 fn informer<T>(options: &GatewayOptions, collection: &str) -> Result<Informer<Arc<T>>, StartError>
 where
-    T: DeserializeOwned + Send + Sync + 'static,
+    T: Serialize + DeserializeOwned + Send + Sync + 'static,
 {
     let transport = match options.transport {
         cli::Transport::Jsonl => Transport::JsonLines,
@@ -110,11 +115,26 @@ where
         cli::OnNewEpoch::Accept => reflet_core::OnNewEpoch::Accept,
         cli::OnNewEpoch::Refuse => reflet_core::OnNewEpoch::Refuse,
     };
-    Ok(Informer::builder(source)
+    let builder = Informer::builder(source)
         .name(collection)
         .timing(be_quick)
-        .policy(|policy: &mut Policy| policy.new_epoch = new_epoch)
-        .start())
+        .policy(|policy: &mut Policy| policy.new_epoch = new_epoch);
+    let builder = match &options.snapshot {
+        Some(file) => builder.snapshot(snapshot(file, &options.config, collection)),
+        None => builder,
+    };
+    Ok(builder.start())
+}
+
+/// A file for each collection, so that each is as new as can be.
+fn snapshot(file: &Path, config: &str, collection: &str) -> SnapshotOptions {
+    let mut path = file.as_os_str().to_owned();
+    path.push(".");
+    path.push(collection);
+    // The objects are only decoded from what describes itself: see `objects`.
+    SnapshotOptions::new(path, format!("gateway 1, {collection} of {config}"))
+        .encoding(SnapshotEncoding::Json)
+        .period(SNAPSHOT_PERIOD)
 }
 
 /// Somebody watches: be back within a second once the service is. A fleet of gateways would be

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub(crate) struct GatewayOptions {
     pub(crate) transport: Transport,
     /// What to do when its history does not continue the known one.
     pub(crate) on_new_epoch: OnNewEpoch,
+    /// Where the configuration is kept for the next start, with the collections' names added.
+    pub(crate) snapshot: Option<PathBuf>,
 }
 
 /// A running gateway.
@@ -47,7 +50,7 @@ struct Front {
 }
 
 impl Gateway {
-    /// Starts to serve at once: 503 until the configuration is complete.
+    /// Starts to serve at once: 503 until the configuration is complete, be it that of a snapshot.
     pub(crate) fn start(
         listener: TcpListener,
         options: &GatewayOptions,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::path::PathPrefix;
 
@@ -36,13 +36,19 @@ macro_rules! only_from_objects {
                 from.deserialize_map(Fields)
             }
         }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                $name::serialize(self, to)
+            }
+        }
     )*};
 }
 
 only_from_objects!(Route RateLimit ApiKey);
 
 /// An object of `routes`: requests below a path go to an upstream.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub(crate) struct Route {
     /// `/hello` takes `/hello` and all below `/hello/`, not `/hellox`. The longest prefix wins.
@@ -73,7 +79,7 @@ fn five_seconds() -> NonZeroU32 {
 
 /// An object of `rate-limits`: how many requests a route takes. Where a route has several, all of
 /// them hold.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub(crate) struct RateLimit {
     /// The name of the route. One that does not exist is no error: it may come later.
@@ -85,7 +91,7 @@ pub(crate) struct RateLimit {
 }
 
 /// A finite number that is not negative.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "f64")]
 pub(crate) struct Rate(f64);
 
@@ -109,7 +115,7 @@ impl TryFrom<f64> for Rate {
 }
 
 /// An object of `api-keys`. A key that several objects name is revoked if one of them says so.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(remote = "Self", deny_unknown_fields)]
 pub(crate) struct ApiKey {
     /// What callers send as `x-api-key`.
@@ -122,7 +128,7 @@ pub(crate) struct ApiKey {
 }
 
 /// A key that is not empty. Has no `Debug`: it must not reach a log.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Secret(String);
 

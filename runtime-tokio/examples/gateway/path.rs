@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The longest prefix of a route, in bytes. It bounds the depth of the routing table.
 const MAX_PREFIX_BYTES: usize = 1024;
@@ -68,9 +68,11 @@ fn hex(digit: u8) -> Option<u8> {
 }
 
 /// A route's prefix: absolute, without empty or dot segments. A slash at its end means nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub(crate) struct PathPrefix {
+    /// As it was written.
+    text: String,
     segments: Vec<Box<[u8]>>,
 }
 
@@ -78,6 +80,12 @@ impl PathPrefix {
     /// The segments, percent-decoded; none for `/`.
     pub(crate) fn segments(&self) -> &[Box<[u8]>] {
         &self.segments
+    }
+}
+
+impl From<PathPrefix> for String {
+    fn from(prefix: PathPrefix) -> Self {
+        prefix.text
     }
 }
 
@@ -105,6 +113,9 @@ impl TryFrom<String> for PathPrefix {
             }
             kept.push(segment.text.into());
         }
-        Ok(Self { segments: kept })
+        Ok(Self {
+            text,
+            segments: kept,
+        })
     }
 }

@@ -131,7 +131,8 @@ pub(crate) struct Rig {
     pub(crate) gateway: SocketAddr,
     pub(crate) upstreams: [SocketAddr; 2],
     service: Option<RunningConfigService>,
-    _gateway: Gateway,
+    running: Option<Gateway>,
+    options: GatewayOptions,
     _upstreams: [Server; 2],
 }
 
@@ -149,12 +150,13 @@ impl Rig {
 
     /// The gateway and the upstreams, but no configuration service yet.
     pub(crate) async fn without_service(transport: Transport, on_new_epoch: OnNewEpoch) -> Self {
-        let config = quiet_address();
+        let (config, folder) = (quiet_address(), Folder::new());
         let listen = || async { TcpListener::bind("127.0.0.1:0").await.unwrap() };
         let options = GatewayOptions {
             config: config.to_string(),
             transport,
             on_new_epoch,
+            snapshot: Some(folder.file("snapshot")),
         };
         let gateway = Gateway::start(listen().await, &options).unwrap();
         let upstreams = [
@@ -163,12 +165,13 @@ impl Rig {
         ];
         Self {
             asker: Asker::new(),
-            folder: Folder::new(),
+            folder,
             config,
             gateway: gateway.address(),
             upstreams: [upstreams[0].address(), upstreams[1].address()],
             service: None,
-            _gateway: gateway,
+            running: Some(gateway),
+            options,
             _upstreams: upstreams,
         }
     }
@@ -222,6 +225,16 @@ impl Rig {
     pub(crate) async fn kill_service(&mut self) {
         drop(self.service.take().expect("it runs"));
         self.until_all("stale").await;
+    }
+
+    /// Ends the gateway in good order, and starts another one with the same options.
+    pub(crate) async fn restart_gateway(&mut self) {
+        let gateway = self.running.take().expect("it runs");
+        gateway.shutdown(Duration::from_secs(5)).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let gateway = Gateway::start(listener, &self.options).unwrap();
+        self.gateway = gateway.address();
+        self.running = Some(gateway);
     }
 
     /// Asks the gateway for a path.
