@@ -73,9 +73,9 @@ pub mod probe;
 mod probe;
 mod reflector;
 mod slab;
-mod table;
 #[cfg(feature = "snapshot")]
 pub mod snapshot;
+mod table;
 mod time;
 mod token;
 

@@ -106,14 +106,16 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             unnamed,
         } = snapshot;
         for object in objects {
-            let upserted = self.cache.upsert(Upsert {
+            let place = self.cache.place(object.key.borrow());
+            let upsert = Upsert {
                 key: object.key.borrow(),
+                owned: Some(&object.key),
                 version: object.version.as_ref(),
                 incarnation: object.incarnation,
                 value: object.value,
                 size: object.size,
-            });
-            if upserted != Upserted::Added {
+            };
+            if self.cache.upsert_at(place, upsert) != Upserted::Added {
                 // A key that is there twice.
                 return Err(SnapshotError::Malformed { at: 0 });
             }
