@@ -4,6 +4,7 @@
 use fastrand::Rng;
 
 use crate::motifs::weave;
+use crate::restarts;
 use crate::trace::{Ending, Fault, Interest, Lie, Nuisance, Setup, Span, Step, Trace, Tuning};
 use crate::world::{Feed, Poison, Shape};
 
@@ -65,6 +66,7 @@ impl Trace {
             changes += puts(step, setup.keys);
             steps.push(step);
         }
+        restarts::weave(seed, setup.keys, &mut steps);
         Self { setup, steps }
     }
 }

@@ -20,6 +20,7 @@ mod motifs;
 pub mod net;
 pub mod oracles;
 pub mod regressions;
+mod restarts;
 pub mod run;
 pub mod shrink;
 pub mod simplify;

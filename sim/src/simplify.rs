@@ -66,7 +66,8 @@ fn run_for(trace: &Trace, promise: Promise) -> Outcome {
         | Promise::NeverHammers
         | Promise::BoundedMemory
         | Promise::HonestReadiness
-        | Promise::Harmless => run(trace),
+        | Promise::Harmless
+        | Promise::WarmRestart => run(trace),
     }
 }
 
@@ -139,6 +140,8 @@ impl Simplify for Step {
             .collect(),
             Self::Verify(content) => content.then_some(Self::Verify(false)).into_iter().collect(),
             Self::Neglect(steps) => lower_byte(steps, 1).map(Self::Neglect).collect(),
+            Self::Save => Vec::new(),
+            Self::Crash(damage) => (damage > 0).then_some(Self::Crash(0)).into_iter().collect(),
         }
     }
 }

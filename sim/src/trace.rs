@@ -268,6 +268,11 @@ pub enum Step {
     Verify(bool),
     /// The driver does not look at commands and notices for so many steps.
     Neglect(u8),
+    /// A snapshot is written, if there is a complete state.
+    Save,
+    /// The process dies, and starts again from its last snapshot, if there is one. Zero: that is as
+    /// it was; else one of its bits has changed, counted from one.
+    Crash(u16),
 }
 
 /// The classes of failure, by their numbers in [`Fault::Fail`].
@@ -445,6 +450,12 @@ impl fmt::Display for Step {
             }
             Self::Verify(content) => write!(f, "a verify is asked for (content: {content})"),
             Self::Neglect(steps) => write!(f, "the driver is busy for {steps} steps"),
+            Self::Save => f.write_str("a snapshot is written"),
+            Self::Crash(0) => f.write_str("the process dies, and starts from its snapshot"),
+            Self::Crash(bit) => write!(
+                f,
+                "the process dies, and bit {bit} of its snapshot has changed"
+            ),
         }
     }
 }

@@ -17,6 +17,7 @@ mod p09_honest_readiness;
 mod p10_isolation;
 mod p11_determinism;
 mod p12_harmless;
+mod p13_warm_restart;
 
 pub use p01_converges::{Lag, Patience};
 pub use p02_no_time_travel::{Revisions, Rewinds, Versions};
@@ -30,8 +31,9 @@ pub use p09_honest_readiness::Readiness;
 pub use p10_isolation::check_isolation;
 pub use p11_determinism::{TraceHash, check_determinism};
 pub use p12_harmless::{check_refused, panic_message};
+pub use p13_warm_restart::Kept;
 
-/// What Reflet promises. Warm restarts (P13) come with snapshots.
+/// What Reflet promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Promise {
     /// P1: once the source is quiet, the cache equals it within a bound.
@@ -58,11 +60,13 @@ pub enum Promise {
     Determinism,
     /// P12: hostile input is harmless.
     Harmless,
+    /// P13: a restart goes on from a snapshot, and says so.
+    WarmRestart,
 }
 
 impl Promise {
     /// All of them, in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Converges,
         Self::NoTimeTravel,
         Self::OneRealState,
@@ -75,6 +79,7 @@ impl Promise {
         Self::Isolation,
         Self::Determinism,
         Self::Harmless,
+        Self::WarmRestart,
     ];
 }
 
@@ -93,6 +98,7 @@ impl fmt::Display for Promise {
             Self::Isolation => "P10 isolation",
             Self::Determinism => "P11 determinism",
             Self::Harmless => "P12 hostile input is harmless",
+            Self::WarmRestart => "P13 warm restart",
         })
     }
 }

@@ -57,7 +57,7 @@ impl Run<'_> {
             .number(deadline.map_or(0, |deadline| deadline.at.as_nanos()));
         self.hash.number(self.engine.cache().len() as u64);
         self.tell_state(&health);
-        self.observer.was_synced = self.engine.is_synced();
+        self.observer.was_synced = self.engine.cache().is_synced();
         if self.observer.was_synced {
             self.check_cache(&health, changed)?;
         }

@@ -93,6 +93,24 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// All subscribers join the engine of a new process, which may begin at a local epoch and
+    /// revision that it must not fall below. Who had left has left there, too.
+    pub(super) fn rejoin(&mut self, floor: Option<(u64, u64)>) -> Checked {
+        let ordered = !self.trace.setup.shape.opaque;
+        for listener in self.listeners.values_mut() {
+            listener.id = self.engine.subscribe(listener.interest.filter());
+            listener.fold = Fold::default();
+            listener.marks = Revisions::default();
+            if let Some((epoch, revision)) = floor.filter(|_| ordered) {
+                listener.marks.show(epoch, revision)?;
+            }
+            if !listener.here {
+                self.engine.unsubscribe(listener.id);
+            }
+        }
+        Ok(())
+    }
+
     /// A subscriber takes so many deltas.
     pub(super) fn poll(&mut self, which: usize, deltas: usize) -> Checked {
         for _ in 0..deltas {
@@ -113,7 +131,7 @@ impl Run<'_> {
         let Some(listener) = listener.filter(|listener| listener.here) else {
             return Ok(());
         };
-        if self.engine.is_synced() {
+        if self.engine.cache().is_synced() {
             let ours = &listener.fold.objects;
             let truth = listener.interest.of(self.cached());
             listener
@@ -164,9 +182,7 @@ impl Run<'_> {
         let Delta::Mark(mark) = delta else {
             return Ok(());
         };
-        self.observer
-            .readiness
-            .check(true, "a subscriber was given a mark")?;
+        self.check_restored_mark(mark)?;
         self.check_mark(which, mark)
     }
 

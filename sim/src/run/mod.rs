@@ -3,6 +3,7 @@
 //! - `network`: what the driver does: commands become dialogues, words become inputs.
 //! - `observer`: what is known from outside; `checks`: what must hold after each call.
 //! - `listeners`: subscribers, fast and slow.
+//! - `restart`: the process dies, and starts again from a snapshot.
 //! - `ending`: the adversary stops, and the engine must converge; or nothing ever stops.
 
 mod checks;
@@ -11,6 +12,7 @@ mod input;
 mod listeners;
 mod network;
 mod observer;
+mod restart;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{self, AssertUnwindSafe};
@@ -19,7 +21,7 @@ use std::time::Duration;
 
 use reflet_core::{Attempt, Config, Informer, TimerReason, Timestamp, Verify, probe};
 
-use crate::oracles::{Broken, Checked, Promise, TraceHash, panic_message};
+use crate::oracles::{Broken, Checked, Kept, Promise, TraceHash, panic_message};
 use crate::story::Story;
 use crate::trace::{Ending, Step, Trace};
 use crate::world::{Poison, World};
@@ -27,6 +29,7 @@ use crate::world::{Poison, World};
 use listeners::Listener;
 use network::Talk;
 use observer::Observer;
+use restart::Saved;
 
 /// The engine under test: text keys, and numbers that tell object and write.
 pub type Engine = Informer<Arc<str>, u64>;
@@ -176,6 +179,10 @@ struct Run<'a> {
     joined: usize,
     chosen: usize,
     observer: Observer,
+    /// The last snapshot.
+    saved: Option<Saved>,
+    /// What this process began with.
+    restored: Option<Kept>,
     hash: TraceHash,
     seen: TraceHash,
     reset: bool,
@@ -237,6 +244,8 @@ impl<'a> Run<'a> {
             listeners: BTreeMap::new(),
             joined: 0,
             chosen: chosen(trace),
+            saved: None,
+            restored: None,
             hash: TraceHash::default(),
             seen: TraceHash::default(),
             reset: false,
@@ -325,6 +334,8 @@ impl<'a> Run<'a> {
                 self.unseen_since = self.unseen_since.or(Some(self.told));
                 Ok(())
             }
+            Step::Save => self.save(),
+            Step::Crash(damage) => self.crash(damage),
         }
     }
 

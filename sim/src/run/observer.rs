@@ -11,6 +11,23 @@ use crate::oracles::{Ceiling, Checked, Content, Pace, Readiness, Revisions, Rewi
 use crate::trace::{Lie, Setup};
 use crate::world::{Place, Poison, Shape, State, Word, World};
 
+/// How far the cache can be believed at some time; a snapshot that is taken then can be no more.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Beliefs {
+    lied: bool,
+    losses: Vec<Loss>,
+    blurred: bool,
+    suspect: BTreeSet<(u64, u64)>,
+    epochs: Vec<(u64, usize)>,
+}
+
+impl Beliefs {
+    /// The process of now goes back to then; `rewound`: the source was set back in between.
+    pub(super) fn set_back(&mut self, rewound: bool, now: &Observer) {
+        self.blurred |= rewound && !now.shape.epochs;
+    }
+}
+
 /// A transaction that the engine was not told of.
 #[derive(Clone, Copy, Debug)]
 struct Loss {
@@ -71,7 +88,7 @@ pub(super) struct Observer {
     pub(super) digests: Option<(u64, u64)>,
     /// The last complete revision.
     pub(super) complete: u64,
-    /// The engine was synced after the call before.
+    /// The cache held a state of the source after the call before.
     pub(super) was_synced: bool,
     /// What the cache showed last: local epoch, revision, whether complete, objects.
     pub(super) shown: (u64, u64, bool, usize),
@@ -83,6 +100,8 @@ pub(super) struct Observer {
     pub(super) left: usize,
     /// A large world's state when it was last compared.
     pub(super) compared: Option<State>,
+    /// The revision that this process began with: who tells of it, or of a later one, confirms it.
+    floor: Option<u64>,
 }
 
 /// What the notices of one call said.
@@ -141,7 +160,62 @@ impl Observer {
             rewinds: Rewinds::default(),
             left: 0,
             compared: None,
+            floor: None,
         }
+    }
+
+    pub(super) fn beliefs(&self) -> Beliefs {
+        Beliefs {
+            lied: self.lied,
+            losses: self.losses.clone(),
+            blurred: self.blurred,
+            suspect: self.suspect.clone(),
+            epochs: self.epochs.clone(),
+        }
+    }
+
+    /// Another process begins: what was seen of the one before no longer counts.
+    pub(super) fn restart(&mut self, beliefs: Beliefs, config: &Config, setup: &Setup) {
+        let Beliefs {
+            lied,
+            losses,
+            blurred,
+            suspect,
+            epochs,
+        } = beliefs;
+        *self = Self {
+            lied,
+            losses,
+            blurred,
+            suspect,
+            epochs,
+            spoilt: std::mem::take(&mut self.spoilt),
+            spoilt_on_the_way: std::mem::take(&mut self.spoilt_on_the_way),
+            ..Self::new(config, setup)
+        };
+    }
+
+    /// It begins with a snapshot of this revision, and never shows an older one (P2).
+    pub(super) fn warm(&mut self, local: u64, revision: u64) -> Checked {
+        self.complete = revision;
+        self.was_synced = true;
+        if self.shape.opaque {
+            self.floor = Some(0);
+            return Ok(());
+        }
+        self.floor = Some(revision);
+        self.revisions.show(local, revision)
+    }
+
+    /// Whether a word shows that the source has what this process began with.
+    fn confirms(&self, word: &Word, lie: Option<Lie>) -> bool {
+        let at = match word {
+            Word::Put(_, _, at, _) | Word::Delete(_, _, at, _) => at,
+            Word::BatchEnd(at) | Word::Progress(at, _) => at,
+            _ => return false,
+        };
+        self.floor
+            .is_some_and(|floor| lie.is_some() || *at >= floor)
     }
 
     pub(super) fn has_lied(&self) -> bool {
@@ -155,7 +229,8 @@ impl Observer {
     /// A word is about to be handed over.
     pub(super) fn hears(&mut self, word: &Word, lie: Option<Lie>, world: &World) {
         self.lied |= lie.is_some_and(|lie| self.misleads(lie));
-        if word.completes() && !lie.is_some_and(Lie::hides_an_end) {
+        let completes = word.completes() && !lie.is_some_and(Lie::hides_an_end);
+        if completes || self.confirms(word, lie) {
             self.readiness.served();
         }
         match word {
