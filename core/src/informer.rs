@@ -5,7 +5,7 @@ use core::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 
-use crate::cache::{Cache, Filter, Polled, SubscriberId};
+use crate::cache::{Cache, Change, Drained, Filter, Polled, SubscriberId};
 use crate::config::{Config, Feed, RevisionOrder};
 use crate::index::{IndexBy, IndexId, KeyOrderId};
 use crate::input::{Attempt, Failure, Input};
@@ -297,6 +297,24 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// Gives a share in the order of the keys back. False if there is no such share.
     pub fn remove_key_order(&mut self, id: KeyOrderId) -> bool {
         self.cache.remove_key_order(id)
+    }
+
+    /// Begins to follow for a driver that keeps a copy of its own, such as a view for other threads
+    /// to read: from now on [`drain_changes`](Self::drain_changes) has something. There is one
+    /// follower: to begin again is to begin from nothing. `false`: nobody follows any more.
+    pub fn follow_changes(&mut self, on: bool) {
+        self.cache.follow(on);
+    }
+
+    /// Hands the follower what was published since the last time: each object that changed once,
+    /// in no particular order, those that are gone first. The first time that is all objects; of
+    /// those at most `slots` places are looked at in one call, so that nobody has to wait for a
+    /// large copy.
+    ///
+    /// A driver that calls this before it unlocks the engine keeps its copy from ever being behind
+    /// a delta (P9).
+    pub fn drain_changes(&mut self, slots: usize, take: impl FnMut(Change<'_, K, V>)) -> Drained {
+        self.cache.drain_changes(slots, take)
     }
 
     /// The local copy.

@@ -56,6 +56,11 @@ impl<T: Default> Slab<T> {
         self.chunks.iter().flatten()
     }
 
+    /// The id after the highest one ever given out.
+    pub(crate) const fn end(&self) -> u32 {
+        self.next
+    }
+
     /// How many ids are in use.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {

@@ -37,6 +37,7 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
             epoch,
             restored,
             published,
+            follower: _,
         } = self;
         let ranks = self.ranks();
         for node in log.nodes.walk() {

@@ -44,6 +44,7 @@ use crate::table::Table;
 use crate::token::{Incarnation, Revision, Version, VersionRef};
 
 mod chain;
+mod changes;
 #[cfg(test)]
 mod check;
 mod delta;
@@ -62,6 +63,7 @@ mod subscribers;
 mod tests;
 mod write;
 
+pub use changes::{Change, Drained};
 pub use delta::{Delta, Mark, Polled};
 pub use lookup::Found;
 pub use subscribers::{Filter, SubscriberId};
@@ -69,6 +71,7 @@ pub(crate) use write::Upsert;
 #[cfg(any(test, feature = "snapshot"))]
 pub(crate) use write::Upserted;
 
+use changes::Follower;
 use log::Log;
 use nodes::{EntryNode, Node};
 use subscribers::Subscribers;
@@ -101,6 +104,7 @@ pub struct Cache<K: Key, V, S = foldhash::fast::FixedState> {
     /// What is here comes from a snapshot, and the source has not confirmed it yet.
     restored: bool,
     published: Option<Publication>,
+    follower: Option<Follower>,
 }
 
 /// A point at which the cache was one state of the source.

@@ -281,7 +281,7 @@ impl<K, V> Nodes<K, V> {
         self.links(link).next
     }
 
-    #[cfg(test)]
+    /// The node before `link`; the last node before [`Link::END`].
     pub(super) fn prev(&self, link: Link) -> Link {
         self.links(link).prev
     }

@@ -59,6 +59,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             epoch: 0,
             restored: false,
             published: None,
+            follower: None,
         }
     }
 
@@ -125,6 +126,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
                     (id, Upserted::Updated)
                 }
                 Some(_) => {
+                    self.note_gone(id);
                     self.log.recreate(id, live);
                     (id, Upserted::Recreated)
                 }
@@ -182,6 +184,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             self.indexes.take_out(id, key.borrow());
         }
         self.unmark_entry(id);
+        self.note_gone(id);
         if let Some(key) = self.log.delete(id, last, inferred) {
             self.table.remove(self.hasher.hash_one(key.borrow()), id);
         }
