@@ -115,10 +115,13 @@ impl<V: Clone + Send + Sync + 'static> Outlet<V> {
 
 impl<V: Clone + Send + Sync> Engine<V> for Outlet<V> {
     fn with(&self, act: &mut dyn FnMut(&mut dyn Port<V>)) {
-        act(&mut Inlet {
-            now: self.shared.now(),
-            inner: &mut self.shared.lock(),
-            outlet: self,
+        let now = self.shared.now();
+        self.shared.change(|inner| {
+            act(&mut Inlet {
+                now,
+                inner,
+                outlet: self,
+            });
         });
     }
 }

@@ -118,7 +118,7 @@ impl<S: Source> Builder<S> {
         if let Some(same) = self.content_eq {
             engine.set_content_eq(same);
         }
-        let shared = Arc::new(Shared::new(self.name, engine, Instant::now()));
+        let shared = Arc::new(Shared::new(self.name, engine, Instant::now(), seed));
         shared.show_status();
         let driver = Driver::new(self.source, Arc::clone(&shared));
         #[cfg(feature = "snapshot")]

@@ -98,37 +98,37 @@ impl<S: Source> Driver<S> {
     /// Words to the outside are only said when it is unlocked again.
     fn turn(&mut self, ended: Vec<End<S::Value>>) -> Turn {
         let now = self.shared.now();
-        let mut inner = self.shared.lock();
-        for (attempt, input) in ended {
-            inner.moved = true;
-            inner.engine.handle(now, attempt, input);
-        }
-        if inner.stopping {
-            inner.engine.stop(now);
-        }
-        if inner.engine.poll_timeout().is_some_and(|due| due.at <= now) {
-            inner.moved = true;
-            inner.engine.handle_timeout(now);
-        }
-        let commands = std::iter::from_fn(|| inner.engine.poll_command()).collect();
-        let notices: Vec<_> = std::iter::from_fn(|| inner.engine.poll_notice()).collect();
-        let deadline = inner.engine.poll_timeout();
-        inner.next_look = deadline.map(|deadline| deadline.at);
-        let status = inner.status();
-        let awake = inner.take_awake();
-        drop(inner);
+        let (turn, status, notices, awake) = self.shared.change(|inner| {
+            for (attempt, input) in ended {
+                inner.moved = true;
+                inner.engine.handle(now, attempt, input);
+            }
+            if inner.stopping {
+                inner.engine.stop(now);
+            }
+            if inner.engine.poll_timeout().is_some_and(|due| due.at <= now) {
+                inner.moved = true;
+                inner.engine.handle_timeout(now);
+            }
+            let deadline = inner.engine.poll_timeout();
+            inner.next_look = deadline.map(|deadline| deadline.at);
+            let status = inner.status();
+            let turn = Turn {
+                commands: std::iter::from_fn(|| inner.engine.poll_command()).collect(),
+                deadline,
+                stopped: status.stopped,
+            };
+            let notices = std::iter::from_fn(|| inner.engine.poll_notice());
+            let notices: Vec<_> = notices.collect();
+            (turn, status, notices, inner.take_awake())
+        });
 
-        let stopped = status.stopped;
         self.shared.show(status);
         for notice in notices {
             self.shared.publish(Notice::Engine(notice));
         }
         awake.into_iter().for_each(Waker::wake);
-        Turn {
-            commands,
-            deadline,
-            stopped,
-        }
+        turn
     }
 
     fn execute(&mut self, command: Command) {

@@ -13,6 +13,7 @@ use crate::builder::Builder;
 use crate::error::NotSynced;
 use crate::handler::{self, Handler, HandlerTask};
 use crate::notice::Notices;
+use crate::read::Reader;
 use crate::shared::{Shared, Status};
 #[cfg(feature = "snapshot")]
 use crate::snapshot::WarmStart;
@@ -111,6 +112,20 @@ impl<V: Clone + Send + Sync + 'static> Informer<V> {
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
         self.shared().status.subscribe()
+    }
+
+    /// A handle for reading that never waits: not for the engine, nor for a writer, a relist or
+    /// another reader.
+    ///
+    /// The first one has a copy made of what it reads, which then costs some 75 bytes an object and
+    /// is kept up to date for as long as the informer lives. To make it of a cache that is full
+    /// already takes this call a moment; others have their turn meanwhile.
+    #[must_use]
+    pub fn reader(&self) -> Reader<V> {
+        let store = self.shared().readable();
+        let news = self.shared().news.subscribe();
+        let inner = self.shared().lock();
+        Reader::new(store, news, &inner.engine.config().source)
     }
 
     /// The object of a key.

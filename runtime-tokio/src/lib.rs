@@ -7,9 +7,11 @@
 //! happens to the connection, to the source's history or to its clocks, it finds its way back, and
 //! until then it says what it is waiting for.
 //!
-//! Whoever uses the cache has three ways, as many times over as needed:
+//! Whoever uses the cache has four ways, as many times over as needed:
 //!
 //! - look things up: [`Informer::get`], [`Informer::with_cache`], from any thread;
+//! - read without ever waiting, by [`Informer::reader`]: one object, or all of them as they were at
+//!   one revision;
 //! - follow the changes as a stream: [`Informer::subscribe`] gives [`Batch`]es, each one the step
 //!   from one true state to the next;
 //! - be called about the changes: [`Informer::handle`] with a [`Handler`].
@@ -73,6 +75,7 @@ mod informer;
 mod notice;
 mod panic;
 mod probe;
+mod read;
 pub mod scripted;
 #[cfg(feature = "serve")]
 pub mod serve;
@@ -81,12 +84,14 @@ mod shared;
 pub mod snapshot;
 pub mod source;
 mod subscribe;
+mod sync;
 
 pub use builder::Builder;
 pub use error::NotSynced;
 pub use handler::{Handler, HandlerTask};
 pub use informer::Informer;
 pub use notice::{Notice, Notices};
+pub use read::{Iter, Published, Reader, View, WaitError};
 pub use reflet_core;
 pub use shared::Status;
 #[cfg(feature = "snapshot")]

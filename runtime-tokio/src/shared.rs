@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 use crate::notice::Notice;
+use crate::read::{Copying, News, Outcome, Store};
 
 /// How many notices wait for a reader that is slow to take them.
 const NOTICES: usize = 1024;
@@ -36,6 +37,8 @@ pub struct Status {
 /// Everything behind the lock.
 pub(crate) struct Inner<V> {
     pub(crate) engine: reflet_core::Informer<Arc<str>, V>,
+    /// The copy that readers read, from the first reader on.
+    pub(crate) copy: Option<Copying<V>>,
     /// The streams that found nothing to do. One that is awake is not in here, so that a change
     /// costs nothing for it.
     pub(crate) sleepers: BTreeMap<SubscriberId, Waker>,
@@ -52,8 +55,11 @@ pub(crate) struct Shared<V> {
     pub(crate) driver: AtomicWaker,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) notices: broadcast::Sender<Notice>,
+    /// What readers are waiting for.
+    pub(crate) news: watch::Sender<News>,
     pub(crate) name: Arc<str>,
     started: Instant,
+    seed: u64,
 }
 
 impl<V> Shared<V> {
@@ -61,10 +67,12 @@ impl<V> Shared<V> {
         name: Arc<str>,
         engine: reflet_core::Informer<Arc<str>, V>,
         started: Instant,
+        seed: u64,
     ) -> Self {
         Self {
             inner: Mutex::new(Inner {
                 engine,
+                copy: None,
                 sleepers: BTreeMap::new(),
                 next_look: None,
                 moved: false,
@@ -73,8 +81,10 @@ impl<V> Shared<V> {
             driver: AtomicWaker::new(),
             status: watch::Sender::new(Status::default()),
             notices: broadcast::Sender::new(NOTICES),
+            news: watch::Sender::new(News::default()),
             name,
             started,
+            seed,
         }
     }
 
@@ -89,11 +99,12 @@ impl<V> Shared<V> {
     where
         V: Clone,
     {
-        let mut inner = self.lock();
-        let result = act(&mut inner);
-        let due = inner.engine.poll_timeout().map(|deadline| deadline.at);
-        let sooner = due.is_some_and(|due| inner.next_look.is_none_or(|look| due < look));
-        drop(inner);
+        let (result, sooner) = self.change(|inner| {
+            let result = act(inner);
+            let due = inner.engine.poll_timeout().map(|deadline| deadline.at);
+            let sooner = due.is_some_and(|due| inner.next_look.is_none_or(|look| due < look));
+            (result, sooner)
+        });
         if sooner {
             self.driver.wake();
         }
@@ -107,6 +118,47 @@ impl<V> Shared<V> {
             *shown = status;
             modified
         });
+    }
+
+    /// Does something with the engine. What it has published readers see before anybody else can
+    /// lock the engine, so before any delta of it is handed out (P9).
+    pub(crate) fn change<T>(&self, act: impl FnOnce(&mut Inner<V>) -> T) -> T
+    where
+        V: Clone,
+    {
+        let mut inner = self.lock();
+        let result = act(&mut inner);
+        let Inner { engine, copy, .. } = &mut *inner;
+        let outcome = copy.as_mut().map(|copy| copy.bring_up(engine));
+        drop(inner);
+        if let Some(Outcome { news, garbage }) = outcome {
+            if let Some(news) = news {
+                self.news.send_if_modified(|told| told.follow(news));
+            }
+            drop(garbage);
+        }
+        result
+    }
+
+    /// What readers read, made if there is none yet. That may take several steps, between which
+    /// others have their turn.
+    pub(crate) fn readable(&self) -> Arc<Store<V>>
+    where
+        V: Clone,
+    {
+        loop {
+            self.change(|inner| {
+                inner.copy.get_or_insert_with(|| {
+                    inner.engine.follow_changes(true);
+                    Copying::new(self.seed)
+                });
+            });
+            let whole = self.lock().copy.as_ref().and_then(Copying::whole);
+            if let Some(store) = whole {
+                return store;
+            }
+            std::thread::yield_now();
+        }
     }
 
     /// The time as the engine counts it: since the start of this informer.
@@ -132,6 +184,8 @@ impl<V> Shared<V> {
             std::mem::take(&mut inner.sleepers)
         };
         self.driver.wake();
+        self.news
+            .send_if_modified(|told| !std::mem::replace(&mut told.ended, true));
         sleepers.into_values().for_each(Waker::wake);
     }
 

@@ -1,0 +1,41 @@
+//! Which publications somebody still looks at.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// The pinned flips. Locked for moments only: to pin, to let go, to flip.
+#[derive(Default)]
+pub(super) struct Pins {
+    held: BTreeMap<u64, usize>,
+    /// Those that nobody holds any more, and that the writer has not heard of yet.
+    dropped: Vec<u64>,
+}
+
+impl Pins {
+    pub(super) fn hold(&mut self, flip: u64) {
+        *self.held.entry(flip).or_default() += 1;
+    }
+
+    pub(super) fn release(&mut self, flip: u64) {
+        if let Some(holders) = self.held.get_mut(&flip) {
+            *holders -= 1;
+            if *holders == 0 {
+                self.held.remove(&flip);
+                self.dropped.push(flip);
+            }
+        }
+    }
+
+    pub(super) fn newest(&self) -> Option<u64> {
+        self.held.last_key_value().map(|(flip, _)| *flip)
+    }
+
+    /// The newest pin that sees what was in force between two flips.
+    pub(super) fn newest_in(&self, flips: Range<u64>) -> Option<u64> {
+        self.held.range(flips).next_back().map(|(flip, _)| *flip)
+    }
+
+    pub(super) fn take_dropped(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.dropped)
+    }
+}

@@ -1,0 +1,116 @@
+//! All objects as they were at one publication.
+
+use std::fmt;
+use std::sync::Arc;
+
+use reflet_core::Revision;
+
+use super::Published;
+use super::store::{Pin, Place};
+
+/// All objects as they were at one publication, for as long as it is kept: see
+/// [`Reader::view`](crate::Reader::view).
+///
+/// Holding one delays nobody: no publication, no delta, no other reader. What it costs is memory,
+/// and a little of the writer's time: of each object that has changed since, what it was.
+pub struct View<V> {
+    pin: Pin<V>,
+}
+
+impl<V> View<V> {
+    pub(super) const fn new(pin: Pin<V>) -> Self {
+        Self { pin }
+    }
+
+    /// The object of a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<V>
+    where
+        V: Clone,
+    {
+        self.pin.get(key)
+    }
+
+    /// All objects, each of them once, in no particular order.
+    #[must_use]
+    pub fn iter(&self) -> Iter<'_, V>
+    where
+        V: Clone,
+    {
+        Iter {
+            view: self,
+            at: Place::default(),
+            piece: Vec::new(),
+        }
+    }
+
+    /// How many objects there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.pin.head.len
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The publication.
+    #[must_use]
+    pub const fn published(&self) -> &Published {
+        &self.pin.head.published
+    }
+
+    /// Its revision, where the source has revisions; `None` before the first publication, too.
+    #[must_use]
+    pub const fn revision(&self) -> Option<&Revision> {
+        self.published().revision.as_ref()
+    }
+}
+
+impl<V> fmt::Debug for View<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("View")
+            .field("len", &self.len())
+            .field("published", self.published())
+            .finish()
+    }
+}
+
+impl<'a, V: Clone> IntoIterator for &'a View<V> {
+    type Item = (Arc<str>, V);
+    type IntoIter = Iter<'a, V>;
+
+    fn into_iter(self) -> Iter<'a, V> {
+        self.iter()
+    }
+}
+
+/// The objects of a [`View`]. Taken a few at a time: nothing is locked between two steps.
+pub struct Iter<'a, V> {
+    view: &'a View<V>,
+    at: Place,
+    piece: Vec<(Arc<str>, V)>,
+}
+
+impl<V: Clone> Iterator for Iter<'_, V> {
+    type Item = (Arc<str>, V);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.piece.is_empty() {
+            if !self.view.pin.read_on(&mut self.at, &mut self.piece) {
+                return None;
+            }
+        }
+        self.piece.pop()
+    }
+}
+
+impl<V> fmt::Debug for Iter<'_, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iter")
+            .field("view", &self.view)
+            .finish_non_exhaustive()
+    }
+}
