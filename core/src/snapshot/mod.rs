@@ -23,7 +23,7 @@
 //! dependencies to speak of. It guards against accidents, not against forgery: a file that others
 //! may write is as dangerous as any bytes handed to the value's `Deserialize`.
 //!
-//! **Hostile input** (P12). A length is checked against the [`Limits`](crate::Limits) and against
+//! **Hostile input** (P12). A length is checked against the [`Limits`] and against
 //! what has really come before anything is allocated for it. A snapshot that is over a limit, of
 //! another source, or not understood is refused as a whole with a [`SnapshotError`].
 //!
