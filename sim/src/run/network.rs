@@ -97,7 +97,7 @@ impl Run<'_> {
             clean: self.world.is_of_one_mind(),
             content_wanted: self.observer.content_wanted,
             // One that nobody saw begin may have begun before that was wanted.
-            content: self.observer.content_wanted && self.unseen_since.is_none(),
+            content: self.observer.wants_content() && self.unseen_since.is_none(),
             dialogue,
             pages: 0,
             command: moment,

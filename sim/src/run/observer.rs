@@ -218,6 +218,15 @@ impl Observer {
             .is_some_and(|floor| lie.is_some() || *at >= floor)
     }
 
+    /// Whether a list that begins now compares contents: unless one that has just ended did.
+    pub(super) fn wants_content(&self) -> bool {
+        let used_up = self
+            .ended
+            .as_ref()
+            .is_some_and(|ended| ended.content_wanted);
+        self.content_wanted && !used_up
+    }
+
     pub(super) fn has_lied(&self) -> bool {
         self.lied
     }
