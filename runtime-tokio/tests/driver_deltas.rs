@@ -165,7 +165,7 @@ async fn what_was_read_before_a_reset_is_void() {
 
 #[tokio::test(start_paused = true)]
 async fn what_a_leaver_held_back_is_given_back_soon() {
-    let (informer, watch) = crowd(20_000, 10_000_000).await;
+    let (informer, watch) = crowd(20_000, 100_000_000).await;
     let mut sleeper = informer.subscribe();
     read_to(&mut sleeper, 10).await;
     for revision in 11..=20_010 {
