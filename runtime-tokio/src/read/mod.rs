@@ -22,7 +22,7 @@ use store::{Garbage, Writer};
 pub use view::{Iter, View};
 
 /// How many slots of the engine are looked at under its lock, while a first copy is made.
-const SLOTS: usize = 4096;
+const SLOTS: usize = 1024;
 
 /// What those who wait are told.
 #[derive(Clone, Debug, Default)]

@@ -21,10 +21,11 @@
 //! that needs it; when that pin goes, the next older one that needs it has it, or it is freed, so
 //! many with each publication. Where nothing is pinned, there are no records, and nothing asks.
 
+#[cfg(test)]
+mod check;
 mod pins;
 mod shard;
-#[cfg(test)]
-mod tests;
+mod table;
 mod writer;
 
 use std::hash::BuildHasher;
@@ -33,14 +34,10 @@ use std::sync::TryLockError;
 use foldhash::fast::FixedState;
 use reflet_core::Revision;
 
-use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, RwLock, spin_loop};
+use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, RwLock, SHARDS, spin_loop};
 use pins::Pins;
 use shard::{Hash, Shard};
 pub(crate) use writer::{Garbage, Writer};
-
-/// A power of two. What readers on several threads would otherwise get into each other's way with
-/// is the count of those who are in a shard.
-const SHARDS: usize = 64;
 
 /// A point at which the cache was one state of the source, as readers see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,35 +2,30 @@
 
 use std::collections::BTreeMap;
 
-use hashbrown::HashTable;
-
 use super::SHARDS;
+use super::table::Table;
 use crate::sync::Arc;
 
 /// How many slots a walk looks at in one go, which is as long as it can hold up the writer.
 const PIECE: usize = 64;
 
-/// A key's hash: the shard in the upper half, the place in the shard's table in the lower.
+/// A key's hash: the shard in the upper half, where in the shard's table in the lower.
 #[derive(Clone, Copy)]
 pub(super) struct Hash(pub(super) u64);
 
 impl Hash {
     pub(super) fn shard(self) -> usize {
-        (self.0 >> 32) as usize & (SHARDS - 1)
+        (self.0 >> u32::BITS) as usize & (SHARDS - 1)
     }
 
     /// The half that has to be remembered when a table grows.
     pub(super) fn local(self) -> u32 {
         self.0 as u32
     }
-
-    /// The table takes the lowest bits and the highest.
-    fn spread(local: u32) -> u64 {
-        u64::from(local) << 32 | u64::from(local)
-    }
 }
 
 /// What is at a place now.
+#[derive(Clone)]
 struct Slot<V> {
     /// `None` in a free place only.
     key: Option<Arc<str>>,
@@ -38,31 +33,26 @@ struct Slot<V> {
     value: Option<V>,
 }
 
+#[derive(Clone)]
 pub(super) struct Shard<V> {
-    table: HashTable<u32>,
+    table: Table,
     slots: Vec<Slot<V>>,
     /// The records: of a place, what its value was until a flip.
     past: BTreeMap<(u32, u64), Option<V>>,
 }
 
-/// What the writer took out of a shard, to be dropped when nothing is locked any more.
-pub(super) struct Taken<V> {
-    pub(super) key: Option<Arc<str>>,
-    pub(super) value: Option<V>,
-}
-
 impl<V> Shard<V> {
     pub(super) const fn new() -> Self {
         Self {
-            table: HashTable::new(),
+            table: Table::new(),
             slots: Vec::new(),
             past: BTreeMap::new(),
         }
     }
 
     pub(super) fn find(&self, hash: Hash, key: &str) -> Option<u32> {
-        let is_it = |local: &u32| self.slots[*local as usize].key.as_deref() == Some(key);
-        self.table.find(Hash::spread(hash.local()), is_it).copied()
+        let is_it = |local: u32| self.slots[local as usize].key.as_deref() == Some(key);
+        self.table.find(hash.local(), is_it)
     }
 
     pub(super) fn get(&self, hash: Hash, key: &str) -> Option<&V> {
@@ -120,123 +110,88 @@ impl<V> Shard<V> {
     }
 
     pub(super) fn has_past(&self, local: u32) -> bool {
-        !self.past.is_empty()
-            && self
-                .past
-                .range((local, 0)..=(local, u64::MAX))
-                .next()
-                .is_some()
+        self.since(local, u64::MAX) > 0
     }
 
-    pub(super) fn remember(&mut self, local: u32, until: u64, was: Option<V>) {
-        self.past.insert((local, until), was);
+    /// Makes a record.
+    pub(super) fn remember(&mut self, local: u32, until: u64, was: Option<V>) -> Option<V> {
+        self.past.insert((local, until), was).flatten()
+    }
+
+    /// What a record says.
+    pub(super) fn record(&self, local: u32, until: u64) -> Option<&V> {
+        self.past.get(&(local, until))?.as_ref()
     }
 
     pub(super) fn forget(&mut self, local: u32, until: u64) -> Option<V> {
         self.past.remove(&(local, until)).flatten()
     }
 
-    /// Sets what is at a place now.
+    /// Sets what is at a place now, and returns what was.
     pub(super) fn set_value(&mut self, local: u32, value: Option<V>) -> Option<V> {
         let slot = &mut self.slots[local as usize];
         std::mem::replace(&mut slot.value, value)
     }
 
     /// Gives a key a place: a free one, or the one it has already. `hashes` are those of all places.
-    pub(super) fn set_key(
-        &mut self,
-        local: u32,
-        key: Arc<str>,
-        hashes: &[u32],
-    ) -> Option<Arc<str>> {
+    pub(super) fn set_key(&mut self, local: u32, key: &Arc<str>, hashes: &[u32]) {
         let place = local as usize;
         if place >= self.slots.len() {
+            if place >= self.slots.capacity() {
+                // Not twice the size: what is not used yet is paid for on both sides.
+                let size = place + place / 8 + 8;
+                self.slots.reserve_exact(size - self.slots.len());
+            }
             let free = || Slot {
                 key: None,
                 value: None,
             };
-            if place >= self.slots.capacity() {
-                // Not twice the size: what is not used yet is paid for on both sides.
-                self.slots
-                    .reserve_exact(place / 8 + 8 + place - self.slots.len());
-            }
             self.slots.resize_with(place + 1, free);
         }
-        let before = self.slots[place].key.replace(key);
-        if before.is_none() {
-            let hash = |local: u32| Hash::spread(hashes[local as usize]);
-            self.table
-                .insert_unique(hash(local), local, |local| hash(*local));
-        }
-        before
-    }
-
-    /// Frees a place.
-    pub(super) fn clear(&mut self, local: u32, hashes: &[u32]) -> Taken<V> {
-        let hash = Hash::spread(hashes[local as usize]);
-        if let Ok(found) = self.table.find_entry(hash, |other| *other == local) {
-            found.remove();
-        }
-        let slot = &mut self.slots[local as usize];
-        Taken {
-            key: slot.key.take(),
-            value: slot.value.take(),
-        }
-    }
-
-    /// Makes a place what it is in the same shard of the other side.
-    pub(super) fn copy(
-        &mut self,
-        other: &Self,
-        local: u32,
-        hashes: &[u32],
-        drop_later: &mut Vec<Taken<V>>,
-    ) where
-        V: Clone,
-    {
-        let Some(slot) = other.slots.get(local as usize) else {
+        let slot = &mut self.slots[place];
+        if slot.key.as_ref().is_some_and(|old| Arc::ptr_eq(old, key)) {
             return;
-        };
-        let value = slot.value.clone();
-        let mut taken = Taken {
-            key: None,
-            value: None,
-        };
-        match &slot.key {
-            None => taken = self.clear(local, hashes),
-            Some(key) => {
-                let same = self
-                    .slots
-                    .get(local as usize)
-                    .and_then(|slot| slot.key.as_ref());
-                if !same.is_some_and(|same| Arc::ptr_eq(same, key)) {
-                    taken.key = self.set_key(local, Arc::clone(key), hashes);
-                }
-                taken.value = self.set_value(local, value);
-            }
         }
-        drop_later.push(taken);
-        self.copy_past(other, local, drop_later);
+        if slot.key.replace(Arc::clone(key)).is_none() {
+            let hash = |local: u32| hashes[local as usize];
+            self.table.insert(hash(local), local, hash);
+        }
     }
 
-    fn copy_past(&mut self, other: &Self, local: u32, drop_later: &mut Vec<Taken<V>>)
+    /// Frees a place. False if it was free.
+    pub(super) fn clear(&mut self, local: u32, hashes: &[u32]) -> bool {
+        let slot = self.slots.get_mut(local as usize);
+        if slot.and_then(|slot| slot.key.take()).is_none() {
+            return false;
+        }
+        let hash = |local: u32| hashes[local as usize];
+        self.table.remove(hash(local), local, hash);
+        true
+    }
+
+    /// All places in use, and all records.
+    #[cfg(test)]
+    #[expect(clippy::type_complexity, reason = "read at one place")]
+    pub(super) fn contents(
+        &self,
+    ) -> (
+        Vec<(u32, Arc<str>, Option<V>)>,
+        Vec<((u32, u64), Option<V>)>,
+    )
     where
         V: Clone,
     {
-        if self.past.is_empty() && other.past.is_empty() {
-            return;
-        }
-        let all = (local, 0)..=(local, u64::MAX);
-        let kept = |key: &(u32, u64)| other.past.contains_key(key);
-        let ours: Vec<_> = self.past.range(all.clone()).map(|(key, _)| *key).collect();
-        for key in ours.into_iter().filter(|key| !kept(key)) {
-            let value = self.past.remove(&key).flatten();
-            drop_later.push(Taken { key: None, value });
-        }
-        for (key, was) in other.past.range(all) {
-            if !self.past.contains_key(key) {
-                self.past.insert(*key, was.clone());
-            }
-        }
+        let slots = (0_u32..).zip(&self.slots).filter_map(|(local, slot)| {
+            let key = Arc::clone(slot.key.as_ref()?);
+            Some((local, key, slot.value.clone()))
+        });
+        let records = self.past.iter().map(|(key, was)| (*key, was.clone()));
+        (slots.collect(), records.collect())
+    }
+
+    /// What is at a place: its key, and the value now. `None`: it is free.
+    pub(super) fn at(&self, local: u32) -> Option<(&Arc<str>, &Option<V>)> {
+        let slot = self.slots.get(local as usize)?;
+        Some((slot.key.as_ref()?, &slot.value))
     }
 }

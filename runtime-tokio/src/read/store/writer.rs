@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, TryLockError};
 
-use super::shard::{Hash, Shard, Taken};
+use super::shard::{Hash, Shard};
 use super::{Head, Published, SHARDS, Side, Store};
 use crate::sync::{Arc, Ordering, RwLockReadGuard, RwLockWriteGuard};
 
@@ -12,72 +12,86 @@ const STEPS: usize = 1024;
 /// A list that was longer gives its memory back.
 const KEPT: usize = 4096;
 
-/// Which slots of the engine are where: a shard in the highest bits, a place in it in the others.
+/// Where something is: a shard in the highest bits, a place in it in the others.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Address(u32);
+pub(super) struct Address(u32);
 
 const LOCAL_BITS: u32 = u32::BITS - SHARDS.ilog2();
 
 impl Address {
     const NONE: Self = Self(u32::MAX);
 
-    fn new(shard: usize, local: u32) -> Self {
+    pub(super) fn new(shard: usize, local: u32) -> Self {
         Self((shard as u32) << LOCAL_BITS | local)
     }
 
-    fn shard(self) -> usize {
+    pub(super) fn shard(self) -> usize {
         (self.0 >> LOCAL_BITS) as usize
     }
 
-    fn local(self) -> u32 {
+    pub(super) fn local(self) -> u32 {
         self.0 & ((1 << LOCAL_BITS) - 1)
     }
 }
 
 /// What is known of a shard's places once for both sides: they use the same ones.
 #[derive(Default)]
-struct Ledger {
-    hashes: Vec<u32>,
-    free: Vec<u32>,
+pub(super) struct Ledger {
+    pub(super) hashes: Vec<u32>,
+    pub(super) free: Vec<u32>,
 }
 
 /// Something that a place was until a flip.
 #[derive(Clone, Copy)]
-struct Record {
-    address: Address,
-    until: u64,
+pub(super) struct Record {
+    pub(super) address: Address,
+    pub(super) until: u64,
+}
+
+/// Something that was done to one side, and is then done to the other.
+#[derive(Clone, Copy)]
+pub(super) enum Step {
+    /// A place's key and value.
+    Place(Address),
+    Remember(Record),
+    Forget(Record),
+    /// So much was done that all of the shard is copied.
+    Shard(usize),
 }
 
 /// What was taken out, to be dropped when nothing is locked any more: users' destructors may take
 /// their time.
-pub(crate) struct Garbage<V>(#[expect(dead_code, reason = "to be dropped")] Vec<Taken<V>>);
+pub(crate) struct Garbage<V> {
+    values: Vec<V>,
+    shards: Vec<Shard<V>>,
+}
 
-/// The writing end of a [`Store`]. Between publications both sides are the same, but for the places
+/// The writing end of a [`Store`]. Between publications both sides are the same, but for the steps
 /// that are late.
 pub(crate) struct Writer<V> {
-    store: Arc<Store<V>>,
-    flip: u64,
+    pub(super) store: Arc<Store<V>>,
+    pub(super) flip: u64,
     /// Where the objects in the engine's slots are.
     addresses: Vec<Address>,
-    ledgers: Vec<Ledger>,
-    len: usize,
+    pub(super) ledgers: Vec<Ledger>,
+    pub(super) len: usize,
     /// The hidden side is being written.
     begun: bool,
     /// The newest pin that there are records for of what has changed.
-    recorded: Option<u64>,
-    /// What has changed on the hidden side, and where it was only tidied up.
-    changed: Vec<Address>,
-    tidied: Vec<Address>,
+    pin: Option<u64>,
+    /// What was done to the hidden side; the first so many only tidied it up.
+    steps: Vec<Step>,
+    tidied: usize,
     /// What still has to be done to the other side: there was somebody in the shard.
-    late: Vec<Address>,
+    pub(super) late: Vec<Step>,
     /// Places whose objects are gone, to be freed if nobody looks at them any more.
-    gone: Vec<Address>,
+    pub(super) gone: Vec<Address>,
     /// Places that nothing knows any more, once both sides agree on that.
-    freed: Vec<Address>,
+    pub(super) freed: Vec<Address>,
     /// Records by the pin that they are kept for, and those that were kept for one that went.
-    owned: BTreeMap<u64, Vec<Record>>,
-    orphans: Vec<Record>,
-    garbage: Vec<Taken<V>>,
+    pub(super) owned: BTreeMap<u64, Vec<Record>>,
+    pub(super) orphans: Vec<Record>,
+    garbage: Garbage<V>,
 }
 
 impl<V: Clone> Writer<V> {
@@ -89,15 +103,15 @@ impl<V: Clone> Writer<V> {
             ledgers: (0..SHARDS).map(|_| Ledger::default()).collect(),
             len: 0,
             begun: false,
-            recorded: None,
-            changed: Vec::new(),
-            tidied: Vec::new(),
+            pin: None,
+            steps: Vec::new(),
+            tidied: 0,
             late: Vec::new(),
             gone: Vec::new(),
             freed: Vec::new(),
             owned: BTreeMap::new(),
             orphans: Vec::new(),
-            garbage: Vec::new(),
+            garbage: Garbage::default(),
         }
     }
 
@@ -112,7 +126,7 @@ impl<V: Clone> Writer<V> {
 
     /// What is to be dropped.
     pub(crate) fn take_garbage(&mut self) -> Garbage<V> {
-        Garbage(std::mem::take(&mut self.garbage))
+        std::mem::take(&mut self.garbage)
     }
 
     /// The object in this slot is gone.
@@ -124,8 +138,10 @@ impl<V: Clone> Writer<V> {
         let address = std::mem::replace(address, Address::NONE);
         if address != Address::NONE {
             self.len -= 1;
-            self.put(address, None);
             self.gone.push(address);
+            let store = Arc::clone(&self.store);
+            let hidden = write(store.side(self.flip + 1), address.shard());
+            self.put(hidden, address, None);
         }
     }
 
@@ -136,32 +152,51 @@ impl<V: Clone> Writer<V> {
         if slot >= self.addresses.len() {
             self.addresses.resize(slot + 1, Address::NONE);
         }
-        if self.addresses[slot] == Address::NONE {
-            self.addresses[slot] = self.place(key);
-            self.len += 1;
-        }
-        self.put(self.addresses[slot], Some(value));
-    }
-
-    fn put(&mut self, address: Address, value: Option<V>) {
-        let hidden = self.store.side(self.flip + 1);
-        let value = write(hidden, address.shard()).set_value(address.local(), value);
-        self.garbage.push(Taken { key: None, value });
-        self.changed.push(address);
-    }
-
-    /// A place for a new key: the one that it had, if somebody may still look at that.
-    fn place(&mut self, key: &Arc<str>) -> Address {
-        let hash = self.store.hash(key);
-        let Self { store, ledgers, .. } = self;
-        let ledger = &mut ledgers[hash.shard()];
+        let store = Arc::clone(&self.store);
         let side = store.side(self.flip + 1);
-        let mut shard = write(side, hash.shard());
-        let local = shard.find(hash, key).unwrap_or_else(|| ledger.take(hash));
-        let key = shard.set_key(local, Arc::clone(key), &ledger.hashes);
-        drop(shard);
-        self.garbage.push(Taken { key, value: None });
-        Address::new(hash.shard(), local)
+        let known = self.addresses[slot];
+        if known != Address::NONE {
+            self.put(write(side, known.shard()), known, Some(value));
+            return;
+        }
+        let hash = store.hash(key);
+        let mut hidden = write(side, hash.shard());
+        let ledger = &mut self.ledgers[hash.shard()];
+        // The place that it had, if somebody may still look at that.
+        let local = hidden.find(hash, key).unwrap_or_else(|| ledger.take(hash));
+        hidden.set_key(local, key, &ledger.hashes);
+        let address = Address::new(hash.shard(), local);
+        self.addresses[slot] = address;
+        self.len += 1;
+        self.put(hidden, address, Some(value));
+    }
+
+    /// Changes a value, and records what it was if somebody looks at that.
+    fn put(
+        &mut self,
+        mut hidden: RwLockWriteGuard<'_, Shard<V>>,
+        address: Address,
+        value: Option<V>,
+    ) {
+        let local = address.local();
+        let was = hidden.set_value(local, value);
+        self.steps.push(Step::Place(address));
+        if let Some(pin) = self.pin
+            && hidden.since(local, u64::MAX) <= pin
+        {
+            let until = self.flip + 1;
+            self.garbage
+                .values
+                .extend(hidden.remember(local, until, was));
+            self.keep(pin, Record { address, until });
+        } else {
+            self.garbage.values.extend(was);
+        }
+    }
+
+    fn keep(&mut self, pin: u64, record: Record) {
+        self.owned.entry(pin).or_default().push(record);
+        self.steps.push(Step::Remember(record));
     }
 
     /// Before the first change: what the last publication has left to do.
@@ -170,20 +205,23 @@ impl<V: Clone> Writer<V> {
             return;
         }
         self.begun = true;
-        for address in std::mem::take(&mut self.late) {
-            self.copy(self.flip, address, true);
+        for step in std::mem::take(&mut self.late) {
+            self.repeat(self.flip, step, true);
         }
         for address in self.freed.drain(..) {
             self.ledgers[address.shard()].free.push(address.local());
         }
         self.tidy();
+        self.tidied = self.steps.len();
+        self.pin = self.store.pins().newest();
     }
 
     /// A part of the first copy is there. Nobody reads yet.
     pub(crate) fn settle_part(&mut self) {
-        for address in std::mem::take(&mut self.changed) {
-            self.copy(self.flip + 1, address, true);
+        for step in std::mem::take(&mut self.steps) {
+            self.repeat(self.flip + 1, step, true);
         }
+        self.tidied = 0;
     }
 
     /// Publishes what was handed in since the last time.
@@ -194,7 +232,7 @@ impl<V: Clone> Writer<V> {
     }
 
     /// Makes the hidden side ready to be shown.
-    pub(super) fn stage(&mut self, published: Published) {
+    pub(crate) fn stage(&mut self, published: Published) {
         self.begin();
         let head = Head {
             published,
@@ -202,18 +240,14 @@ impl<V: Clone> Writer<V> {
         };
         let hidden = self.store.side(self.flip + 1);
         *hidden.head.write().unwrap_or_else(PoisonError::into_inner) = head;
-        self.recorded = self.store.pins().newest();
-        if let Some(pin) = self.recorded {
-            self.record(pin);
-        }
     }
 
-    /// Shows the hidden side. For who has pinned the live one since it was looked at last, records
-    /// are made first: a pin that is older is none the wiser for them.
-    pub(super) fn show(&mut self) {
+    /// Shows the hidden side. For who has pinned the live one since the hidden one was begun, records
+    /// are made first.
+    pub(crate) fn show(&mut self) {
         let store = Arc::clone(&self.store);
         let pins = store.pins();
-        let late = pins.newest() == Some(self.flip) && self.recorded != Some(self.flip);
+        let late = pins.newest() == Some(self.flip) && self.pin != Some(self.flip);
         let pins = if late {
             drop(pins);
             self.record(self.flip);
@@ -227,60 +261,97 @@ impl<V: Clone> Writer<V> {
         drop(pins);
     }
 
-    /// Does the same to the other side.
-    pub(super) fn follow(&mut self) {
-        let mut list = std::mem::take(&mut self.changed);
-        list.append(&mut self.tidied);
-        for address in list.drain(..) {
-            self.copy(self.flip, address, false);
+    /// Makes records of what has changed, from the live side.
+    fn record(&mut self, pin: u64) {
+        let until = self.flip + 1;
+        let store = Arc::clone(&self.store);
+        for index in self.tidied..self.steps.len() {
+            let Step::Place(address) = self.steps[index] else {
+                continue;
+            };
+            let (shard, local) = (address.shard(), address.local());
+            let was = read(store.side(self.flip), shard).value(local).cloned();
+            let mut hidden = write(store.side(until), shard);
+            // Nothing is recorded twice.
+            if hidden.since(local, u64::MAX) <= pin {
+                self.garbage
+                    .values
+                    .extend(hidden.remember(local, until, was));
+                self.keep(pin, Record { address, until });
+            } else {
+                self.garbage.values.extend(was);
+            }
         }
-        list.shrink_to(KEPT);
-        self.changed = list;
+    }
+
+    /// Does the same to the other side.
+    pub(crate) fn follow(&mut self) {
+        let mut steps = std::mem::take(&mut self.steps);
+        if steps.len() > KEPT && steps.len() > self.len / 2 {
+            steps.clear();
+            steps.extend((0..SHARDS).map(Step::Shard));
+        }
+        for step in steps.drain(..) {
+            self.repeat(self.flip, step, false);
+        }
+        steps.shrink_to(KEPT);
+        self.steps = steps;
         self.begun = false;
     }
 
-    /// Makes a place on the side that `flip` does not show what it is on the one that it does.
-    fn copy(&mut self, flip: u64, address: Address, wait: bool) {
+    /// Does a step to the side that `flip` does not show, as the one that it does has it. Unless it
+    /// is told to wait, it leaves for later what somebody is still looking at.
+    fn repeat(&mut self, flip: u64, step: Step, wait: bool) {
+        let shard = match step {
+            Step::Place(address) => address.shard(),
+            Step::Remember(record) | Step::Forget(record) => record.address.shard(),
+            Step::Shard(shard) => shard,
+        };
         let (from, to) = (self.store.side(flip), self.store.side(flip + 1));
-        let shard = address.shard();
+        let from = read(from, shard);
         let mut to = match to.shards[shard].0.try_write() {
             Ok(to) => to,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) if wait => write(to, shard),
             Err(TryLockError::WouldBlock) => {
-                self.late.push(address);
+                self.late.push(step);
                 return;
             }
         };
-        let hashes = &self.ledgers[shard].hashes;
-        let from = read(from, shard);
-        to.copy(&from, address.local(), hashes, &mut self.garbage);
-    }
-
-    /// Makes a record of what has changed, where a pin sees what it was.
-    fn record(&mut self, pin: u64) {
-        let until = self.flip + 1;
-        let (live, hidden) = (self.store.side(self.flip), self.store.side(until));
-        let records = self.owned.entry(pin).or_default();
-        for address in &self.changed {
-            let (shard, local) = (address.shard(), address.local());
-            let mut hidden = write(hidden, shard);
-            // What came after the newest pin nobody sees; nor is anything recorded twice.
-            if hidden.since(local, u64::MAX) <= pin {
-                let was = read(live, shard).value(local).cloned();
-                hidden.remember(local, until, was);
-                records.push(Record {
-                    address: *address,
-                    until,
-                });
+        let (hashes, garbage) = (&self.ledgers[shard].hashes, &mut self.garbage);
+        match step {
+            Step::Place(address) => {
+                let local = address.local();
+                if let Some((key, value)) = from.at(local) {
+                    let value = value.clone();
+                    to.set_key(local, key, hashes);
+                    garbage.values.extend(to.set_value(local, value));
+                } else {
+                    to.clear(local, hashes);
+                }
             }
+            Step::Remember(Record { address, until }) => {
+                let was = from.record(address.local(), until).cloned();
+                garbage
+                    .values
+                    .extend(to.remember(address.local(), until, was));
+            }
+            Step::Forget(Record { address, until }) => {
+                garbage.values.extend(to.forget(address.local(), until));
+            }
+            Step::Shard(_) => garbage
+                .shards
+                .push(std::mem::replace(&mut *to, from.clone())),
         }
     }
+}
 
-    /// Frees some of what nobody looks at any more.
+/// What nobody looks at any more.
+impl<V: Clone> Writer<V> {
+    /// Frees some of it.
     fn tidy(&mut self) {
         for pin in self.store.pins().take_dropped() {
-            // Pinned again, it is among the dropped ones again later.
+            // Should it be pinned again, its records come back to it.
             self.orphans
                 .extend(self.owned.remove(&pin).unwrap_or_default());
         }
@@ -292,29 +363,21 @@ impl<V: Clone> Writer<V> {
         for address in self.gone.split_off(first) {
             self.free(address);
         }
-        for list in [&mut self.gone, &mut self.freed] {
-            if list.len() < KEPT / 2 {
-                list.shrink_to(KEPT);
-            }
-        }
     }
 
     /// Hands a record to the next pin that needs it, or forgets it.
     fn settle(&mut self, record: Record) {
         let Record { address, until } = record;
-        let (shard, local) = (address.shard(), address.local());
-        let mut hidden = write(self.store.side(self.flip + 1), shard);
+        let local = address.local();
+        let mut hidden = write(self.store.side(self.flip + 1), address.shard());
         let since = hidden.since(local, until);
         if let Some(pin) = self.store.pins().newest_in(since..until) {
             self.owned.entry(pin).or_default().push(record);
             return;
         }
-        let value = hidden.forget(local, until);
-        let gone = hidden.value(local).is_none();
-        drop(hidden);
-        self.garbage.push(Taken { key: None, value });
-        self.tidied.push(address);
-        if gone {
+        self.garbage.values.extend(hidden.forget(local, until));
+        self.steps.push(Step::Forget(record));
+        if hidden.value(local).is_none() {
             self.gone.push(address);
         }
     }
@@ -327,12 +390,9 @@ impl<V: Clone> Writer<V> {
         if hidden.value(local).is_some() || hidden.has_past(local) {
             return;
         }
-        let taken = hidden.clear(local, &self.ledgers[shard].hashes);
-        drop(hidden);
-        // Once: a place can be in the list twice.
-        if taken.key.is_some() {
-            self.garbage.push(taken);
-            self.tidied.push(address);
+        // It may be in the list twice.
+        if hidden.clear(local, &self.ledgers[shard].hashes) {
+            self.steps.push(Step::Place(address));
             self.freed.push(address);
         }
     }
@@ -349,12 +409,21 @@ impl Ledger {
     }
 }
 
+impl<V> Default for Garbage<V> {
+    fn default() -> Self {
+        Self {
+            values: Vec::new(),
+            shards: Vec::new(),
+        }
+    }
+}
+
 fn write<V>(side: &Side<V>, shard: usize) -> RwLockWriteGuard<'_, Shard<V>> {
     let lock = &side.shards[shard].0;
     lock.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn read<V>(side: &Side<V>, shard: usize) -> RwLockReadGuard<'_, Shard<V>> {
+pub(super) fn read<V>(side: &Side<V>, shard: usize) -> RwLockReadGuard<'_, Shard<V>> {
     let lock = &side.shards[shard].0;
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,0 +1,322 @@
+//! The store of the read view against a naive model, step by step, and under threads that read as
+//! fast as they can. It is compiled from its own source, to be led through what no user can order.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+#[path = "../src/read/store/mod.rs"]
+mod store;
+#[path = "../src/sync.rs"]
+mod sync;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use proptest::prelude::*;
+use reflet_core::Revision;
+use store::{Pin, Place, Published, Store, Writer};
+
+fn published(revision: u64) -> Published {
+    Published {
+        revision: Some(Revision::from(revision)),
+        complete: true,
+        epoch: 0,
+    }
+}
+
+fn all<V: Clone>(pin: &Pin<V>) -> Vec<(Arc<str>, V)> {
+    let (mut at, mut objects) = (Place::default(), Vec::new());
+    while pin.read_on(&mut at, &mut objects) {}
+    objects
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put(u8),
+    Delete(u8),
+    /// Deleted and added again, which may or may not give it another slot.
+    Recreate(u8),
+    Pin,
+    Unpin(prop::sample::Index),
+    Publish(Meanwhile),
+}
+
+/// What happens in the middle of a publication.
+#[derive(Clone, Copy, Debug)]
+enum Meanwhile {
+    Nothing,
+    /// Somebody pins the old publication at the last moment.
+    PinOld,
+    /// Somebody pins the new one at the first moment.
+    PinNew,
+    /// Somebody stays in every shard of the old side.
+    Linger,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let key = 0_u8..12;
+    let meanwhile = prop::sample::select(vec![
+        Meanwhile::Nothing,
+        Meanwhile::PinOld,
+        Meanwhile::PinNew,
+        Meanwhile::Linger,
+    ]);
+    let step = prop_oneof![
+        4 => key.clone().prop_map(Step::Put),
+        2 => key.clone().prop_map(Step::Delete),
+        1 => key.prop_map(Step::Recreate),
+        1 => Just(Step::Pin),
+        2 => any::<prop::sample::Index>().prop_map(Step::Unpin),
+        3 => meanwhile.prop_map(Step::Publish),
+    ];
+    prop::collection::vec(step, 1..80)
+}
+
+type State = BTreeMap<Arc<str>, u32>;
+
+/// The store, an engine that is only a map, and what every pin must see.
+struct Rig {
+    writer: Writer<u32>,
+    store: Arc<Store<u32>>,
+    slots: BTreeMap<u8, u32>,
+    free: Vec<u32>,
+    state: State,
+    shown: State,
+    pins: Vec<(Pin<u32>, State, u64)>,
+    value: u32,
+    revision: u64,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let writer = Writer::new(7);
+        Self {
+            store: Arc::clone(writer.store()),
+            writer,
+            slots: BTreeMap::new(),
+            free: (0..12).collect(),
+            state: State::new(),
+            shown: State::new(),
+            pins: Vec::new(),
+            value: 0,
+            revision: 0,
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        match step {
+            Step::Put(key) => self.put(*key),
+            Step::Delete(key) => self.delete(*key),
+            Step::Recreate(key) => {
+                self.delete(*key);
+                self.put(*key);
+            }
+            Step::Pin => self.pin(),
+            Step::Unpin(index) if !self.pins.is_empty() => {
+                self.pins.swap_remove(index.index(self.pins.len()));
+            }
+            Step::Unpin(_) => {}
+            Step::Publish(meanwhile) => self.publish(*meanwhile),
+        }
+        self.check();
+    }
+
+    fn put(&mut self, key: u8) {
+        self.value += 1;
+        let free = &mut self.free;
+        let slot = *self.slots.entry(key).or_insert_with(|| free.pop().unwrap());
+        // A new key of the same text, as the engine has it after a delete.
+        let name: Arc<str> = format!("key {key}").into();
+        self.writer.now(slot, &name, &self.value);
+        self.state.insert(name, self.value);
+    }
+
+    fn delete(&mut self, key: u8) {
+        if let Some(slot) = self.slots.remove(&key) {
+            self.writer.gone(slot);
+            self.free.push(slot);
+            self.state.remove(&*format!("key {key}"));
+        }
+    }
+
+    fn pin(&mut self) {
+        self.pins
+            .push((self.store.pin(), self.shown.clone(), self.revision));
+    }
+
+    fn publish(&mut self, meanwhile: Meanwhile) {
+        let store = Arc::clone(&self.store);
+        self.writer.stage(published(self.revision + 1));
+        if let Meanwhile::PinOld = meanwhile {
+            self.pin();
+        }
+        let lingering = matches!(meanwhile, Meanwhile::Linger).then(|| store.linger());
+        self.writer.show();
+        self.revision += 1;
+        self.shown = self.state.clone();
+        if let Meanwhile::PinNew = meanwhile {
+            self.pin();
+        }
+        self.writer.follow();
+        drop(lingering);
+        drop(self.writer.take_garbage());
+        self.writer.check();
+    }
+
+    /// Everybody sees what they should.
+    fn check(&self) {
+        let head = self.store.head();
+        assert_eq!(head.len, self.shown.len());
+        for key in 0..12 {
+            let key = format!("key {key}");
+            assert_eq!(self.store.load(&key), self.shown.get(&*key).copied());
+        }
+        for (pin, state, revision) in &self.pins {
+            let objects = all(pin);
+            assert_eq!(
+                (objects.len(), pin.head.len),
+                (state.len(), state.len()),
+                "each once"
+            );
+            assert_eq!(&objects.into_iter().collect::<State>(), state);
+            for key in 0..12 {
+                let key = format!("key {key}");
+                assert_eq!(pin.get(&key), state.get(&*key).copied());
+            }
+            let shown = pin.head.published.revision.clone();
+            assert_eq!(shown, (*revision > 0).then(|| Revision::from(*revision)));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn everybody_sees_one_publication(steps in steps()) {
+        let mut rig = Rig::new();
+        for step in &steps {
+            rig.step(step);
+        }
+        rig.pins.clear();
+        for _ in 0..4 {
+            rig.publish(Meanwhile::Nothing);
+        }
+        rig.check();
+        rig.writer.assert_settled();
+    }
+}
+
+/// One long view, and a new short one for each publication: what the short ones saw goes with them.
+#[test]
+fn a_long_view_among_many_short_ones_keeps_only_its_own() {
+    let mut rig = Rig::new();
+    (0..12).for_each(|key| rig.put(key));
+    rig.publish(Meanwhile::Nothing);
+    let long = rig.store.pin();
+    let before = all(&long);
+    for round in 0..500_u32 {
+        let short = rig.store.pin();
+        (0..4).for_each(|key| rig.put(key));
+        rig.step(&Step::Recreate(4 + (round % 4) as u8));
+        rig.publish(Meanwhile::Nothing);
+        drop(short);
+    }
+    for _ in 0..2 {
+        rig.publish(Meanwhile::Nothing);
+    }
+    assert_eq!(all(&long), before);
+    assert_eq!(rig.writer.records(), 8, "one for each key that has changed");
+}
+
+/// A publication that changes nearly everything takes another way to the other side.
+#[test]
+fn a_large_publication_shows_like_a_small_one() {
+    let mut writer = Writer::new(7);
+    let keys: Vec<Arc<str>> = (0..20_000).map(|n| format!("key {n}").into()).collect();
+    for round in 0..4_u32 {
+        for (slot, key) in (0..).zip(&keys) {
+            if (slot + round) % 5 == 0 {
+                writer.gone(slot);
+            } else {
+                writer.now(slot, key, &(slot + round));
+            }
+        }
+        writer.publish(published(u64::from(round)));
+        writer.check();
+        let store = Arc::clone(writer.store());
+        assert_eq!(store.head().len, 16_000);
+        for (slot, key) in (0..).zip(&keys) {
+            let expected = ((slot + round) % 5 != 0).then_some(slot + round);
+            assert_eq!(store.load(key), expected);
+        }
+    }
+}
+
+const KEYS: usize = 300;
+
+/// Every value is its publication's number: so whoever mixes two of them shows it.
+#[test]
+fn threads_see_whole_publications_in_their_order() {
+    let keys: Vec<Arc<str>> = (0..KEYS).map(|n| format!("key {n}").into()).collect();
+    let mut writer: Writer<Arc<u64>> = Writer::new(7);
+    let store = Arc::clone(writer.store());
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let (store, keys, done) = (&store, &keys, &done);
+            scope.spawn(move || {
+                let mut newest = 0;
+                while !done.load(Ordering::Relaxed) {
+                    newest = read_all(store, keys, newest, thread == 0);
+                }
+            });
+        }
+        for number in 1..=400 {
+            let value = Arc::new(number);
+            for (slot, key) in (0..).zip(&keys) {
+                // The second half comes and goes.
+                if slot < KEYS as u32 / 2 || number % 2 == 0 {
+                    writer.now(slot, key, &value);
+                } else {
+                    writer.gone(slot);
+                }
+            }
+            writer.publish(published(number));
+            drop(writer.take_garbage());
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    for number in 401..404 {
+        writer.publish(published(number));
+    }
+    writer.assert_settled();
+}
+
+fn read_all(store: &Arc<Store<Arc<u64>>>, keys: &[Arc<str>], mut newest: u64, views: bool) -> u64 {
+    for key in &keys[..KEYS / 2] {
+        let now = store.load(key).map_or(0, |value| *value);
+        assert!(now >= newest, "time runs forwards");
+        newest = now;
+    }
+    if views {
+        let pin = store.pin();
+        let revision = pin.head.published.revision.as_ref();
+        let number = revision.and_then(Revision::as_u64).unwrap_or(0);
+        assert!(number >= newest, "a view is of now");
+        let objects = all(&pin);
+        assert_eq!(objects.len(), pin.head.len);
+        assert!(objects.iter().all(|(_, value)| **value == number));
+        for (n, key) in keys.iter().enumerate() {
+            let there = number > 0 && (n < KEYS / 2 || number % 2 == 0);
+            assert_eq!(pin.get(key).map(|value| *value), there.then_some(number));
+        }
+        newest = number;
+    }
+    newest
+}

@@ -1,0 +1,114 @@
+//! The store of the read view, compiled from its own source over locks and atomics that try out how
+//! threads can get into each other's way.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+#[path = "../src/read/store/mod.rs"]
+mod store;
+
+mod sync {
+    /// Few, so that everybody meets.
+    pub(crate) const SHARDS: usize = 2;
+
+    pub(crate) use shuttle::hint::spin_loop;
+    pub(crate) use shuttle::sync::atomic::{AtomicU64, Ordering};
+    pub(crate) use shuttle::sync::{Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
+    pub(crate) use std::sync::Arc;
+}
+
+use std::sync::Arc;
+
+use reflet_core::Revision;
+use shuttle::thread;
+use store::{Pin, Place, Published, Store, Writer};
+
+const PUBLICATIONS: u64 = 4;
+
+/// `a` and `b` are the publication's number; `c` is there in every second one.
+fn write(mut writer: Writer<u64>) {
+    let [a, b, c] = ["a", "b", "c"].map(Arc::from);
+    for number in 1..=PUBLICATIONS {
+        writer.now(0, &a, &number);
+        writer.now(1, &b, &number);
+        if number % 2 == 0 {
+            writer.gone(2);
+        } else {
+            writer.now(2, &c, &number);
+        }
+        writer.publish(Published {
+            revision: Some(Revision::from(number)),
+            complete: true,
+            epoch: 0,
+        });
+        writer.check();
+    }
+}
+
+fn read(store: &Arc<Store<u64>>) {
+    let mut newest = 0;
+    for key in ["a", "b", "a", "b"] {
+        let now = store.load(key).unwrap_or(0);
+        assert!(now >= newest, "time runs forwards");
+        newest = now;
+    }
+}
+
+fn number(pin: &Pin<u64>) -> u64 {
+    let revision = pin.head.published.revision.as_ref();
+    revision.and_then(Revision::as_u64).unwrap_or(0)
+}
+
+fn look(store: &Arc<Store<u64>>) {
+    let before = store.load("a").unwrap_or(0);
+    let pin = store.pin();
+    let number = number(&pin);
+    assert!(number >= before, "a view is of now");
+    let mut expected = vec![];
+    if number > 0 {
+        expected.extend([("a", number), ("b", number)]);
+        expected.extend((number % 2 == 1).then_some(("c", number)));
+    }
+    for (key, _) in [("a", 0), ("c", 0), ("b", 0)] {
+        let there = expected.iter().find(|(other, _)| *other == key);
+        assert_eq!(pin.get(key), there.map(|(_, value)| *value));
+    }
+    let (mut at, mut objects) = (Place::default(), Vec::new());
+    while pin.read_on(&mut at, &mut objects) {}
+    objects.sort();
+    let objects: Vec<_> = objects
+        .iter()
+        .map(|(key, value)| (&**key, *value))
+        .collect();
+    assert_eq!(objects, expected);
+    assert!(store.load("a").unwrap_or(0) >= number, "nor is it ahead");
+}
+
+fn all_together() {
+    let writer = Writer::new(7);
+    let store = Arc::clone(writer.store());
+    let threads = [read, look, look].map(|act| {
+        let store = Arc::clone(&store);
+        thread::spawn(move || act(&store))
+    });
+    write(writer);
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+#[test]
+fn whoever_reads_sees_one_publication_in_any_order_of_events() {
+    shuttle::check_random(all_together, 2_000);
+}
+
+#[test]
+fn whoever_reads_sees_one_publication_with_few_changes_of_turn() {
+    shuttle::check_pct(all_together, 2_000, 3);
+}
