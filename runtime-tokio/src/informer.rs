@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reflet_core::cache::Cache;
+use reflet_core::index::{IndexBy, IndexId, KeyOrderId};
 use reflet_core::{Health, Revision, Timestamp, Verify};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -13,6 +14,7 @@ use crate::builder::Builder;
 use crate::error::NotSynced;
 use crate::handler::{self, Handler, HandlerTask};
 use crate::notice::Notices;
+use crate::panic::catch;
 use crate::read::Reader;
 use crate::shared::{Shared, Status};
 #[cfg(feature = "snapshot")]
@@ -167,6 +169,35 @@ impl<V: Clone + Send + Sync + 'static> Informer<V> {
     /// do not call the informer from inside.
     pub fn with_cache<T>(&self, look: impl FnOnce(&Cache<Arc<str>, V>) -> T) -> T {
         look(self.shared().lock().engine.cache())
+    }
+
+    /// Adds an index of what is in the cache and of what comes: objects are found by it in
+    /// [`with_cache`](Self::with_cache). An object whose function panics is found under the terms
+    /// that it had added before; a warning is traced.
+    pub fn add_index(&self, by: IndexBy<Arc<str>, V>) -> IndexId {
+        let name: Arc<str> = by.name().into();
+        let contained = IndexBy::new(Arc::clone(&name), move |key: &str, value: &V, terms| {
+            if let Err(panic) = catch(|| by.collect(key, value, terms)) {
+                tracing::warn!(index = &*name, key, panic = &*panic, "an index panicked");
+            }
+        });
+        self.shared().with(|inner| inner.engine.add_index(contained))
+    }
+
+    /// Removes an index: nothing is found by it any more. False if there is no such index.
+    pub fn remove_index(&self, id: IndexId) -> bool {
+        self.shared().with(|inner| inner.engine.remove_index(id))
+    }
+
+    /// Keeps the order of the keys from now on, for walks in order, by prefix and by range in
+    /// [`with_cache`](Self::with_cache). All who ask share one.
+    pub fn add_key_order(&self) -> KeyOrderId {
+        self.shared().with(|inner| inner.engine.add_key_order())
+    }
+
+    /// Gives a share in the order of the keys back. False if there is no such share.
+    pub fn remove_key_order(&self, id: KeyOrderId) -> bool {
+        self.shared().with(|inner| inner.engine.remove_key_order(id))
     }
 
     /// Asks for a list whose purpose is to find what was lost. It is taken when the pace allows.
