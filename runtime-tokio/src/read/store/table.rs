@@ -99,7 +99,7 @@ impl Table {
     /// Where the search for a hash begins: by its low bits, since the high ones are in the word.
     fn home(&self, hash: u32) -> usize {
         let spread = hash << (u32::BITS - PLACE_BITS);
-        (u64::from(spread) * self.words.len() as u64 >> u32::BITS) as usize
+        ((u64::from(spread) * self.words.len() as u64) >> u32::BITS) as usize
     }
 
     fn after(&self, at: usize) -> usize {
