@@ -3,6 +3,7 @@
 extern crate std;
 
 mod accounting;
+mod changes;
 mod contents;
 mod filters;
 mod limits;
