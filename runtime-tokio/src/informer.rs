@@ -181,7 +181,8 @@ impl<V: Clone + Send + Sync + 'static> Informer<V> {
                 tracing::warn!(index = &*name, key, panic = &*panic, "an index panicked");
             }
         });
-        self.shared().with(|inner| inner.engine.add_index(contained))
+        self.shared()
+            .with(|inner| inner.engine.add_index(contained))
     }
 
     /// Removes an index: nothing is found by it any more. False if there is no such index.
@@ -197,7 +198,8 @@ impl<V: Clone + Send + Sync + 'static> Informer<V> {
 
     /// Gives a share in the order of the keys back. False if there is no such share.
     pub fn remove_key_order(&self, id: KeyOrderId) -> bool {
-        self.shared().with(|inner| inner.engine.remove_key_order(id))
+        self.shared()
+            .with(|inner| inner.engine.remove_key_order(id))
     }
 
     /// Asks for a list whose purpose is to find what was lost. It is taken when the pace allows.

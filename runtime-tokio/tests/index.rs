@@ -19,7 +19,11 @@ fn found(informer: &Informer<u32>, id: IndexId, term: &str) -> Vec<u32> {
 async fn objects_are_found_by_what_is_in_them() {
     let (informer, mut script) = start();
     let parity = informer.add_index(IndexBy::new("parity", |_, value: &u32, terms| {
-        terms.add(if value.is_multiple_of(2) { "even" } else { "odd" });
+        terms.add(if value.is_multiple_of(2) {
+            "even"
+        } else {
+            "odd"
+        });
     }));
     let page = list(&mut script).await;
     page.page(10).object("a", 9, 1).object("b", 10, 2);
