@@ -21,7 +21,9 @@
 //! that needs it; when that pin goes, the next older one that needs it has it, or it is freed, so
 //! many with each publication. Where nothing is pinned, there are no records, and nothing asks.
 
+// For the test that compiles this source by itself.
 #[cfg(test)]
+#[allow(dead_code, reason = "used there")]
 mod check;
 mod pins;
 mod shard;

@@ -171,6 +171,10 @@ impl<V> Shard<V> {
 
     /// All places in use, and all records.
     #[cfg(test)]
+    #[allow(
+        dead_code,
+        reason = "used by a test that compiles this source by itself"
+    )]
     #[expect(clippy::type_complexity, reason = "read at one place")]
     pub(super) fn contents(
         &self,
