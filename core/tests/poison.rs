@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use reflet_core::{
     Attempt, BadInput, Body, Change, Class, Command, Epoch, Event, FailureClass, Feed, Input, Item,
-    Notice, OnRewind, Removal, Revision, RevisionOrder, SourceProfile, State, TimerReason,
+    Notice, OnRewind, Removal, Revision, RevisionOrder, SourceProfile, State, TimerReason, Verify,
     VersionRef, WatchFrom,
 };
 use rig::{Rig, config, full_profile, item, objects, plain_profile};
@@ -517,4 +517,31 @@ fn what_is_said_to_be_unchanged_is_good_again() {
     let recovered = Notice::ObjectRecovered { key: "a".into() };
     assert!(rig.notices().contains(&recovered));
     assert_eq!(rig.cache(), objects(&[("a", 1), ("b", 2)]));
+}
+
+#[test]
+fn what_a_verify_of_the_content_could_not_read_is_compared_by_its_content_later() {
+    let (mut rig, _watch) = Rig::watching(config(plain_profile()));
+    rig.informer.verify(rig.now, Verify::Content);
+    let list = rig.expect_list();
+    rig.say(
+        list,
+        Input::Page {
+            epoch: None,
+            revision: Some(10.into()),
+        },
+    );
+    rig.say(list, Input::Item(item("a", 1)));
+    let (size, error) = (5, "bad");
+    rig.say(list, Input::Undecodable { size, error });
+    rig.say(list, Input::PageEnd { next: None });
+    let watch = rig.expect_watch(10);
+    rig.opened(watch);
+    // The source was set back: what it has as this version of b is something else.
+    let other = Item {
+        body: Body::Value(7),
+        ..item("b", 2)
+    };
+    event(&mut rig, watch, 11, other);
+    assert_eq!(rig.cache(), objects(&[("a", 1), ("b", 7)]));
 }

@@ -171,7 +171,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             let rejected = changes.any(|change| matches!(change, Staged::Rejected { .. }));
             if snapshot.unknown_rejected || rejected {
                 reach!("poison in another history");
-                self.forget_versions();
+                self.forget_versions(true);
             }
         }
         // Nobody knows which of these the list makes good again: the next one will.
@@ -254,10 +254,11 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     /// What survives a rewind only because its new state was rejected has a version of the old
     /// history: the same version may stand for other content now, and a lower one may be newer.
-    fn forget_versions(&mut self) {
-        let entries = self.cache.iter();
-        let held: Vec<_> = entries.map(|entry| entry.key.clone()).collect();
-        for key in held {
+    fn forget_versions(&mut self, marked_too: bool) {
+        let keys = self.cache.iter().map(|entry| entry.key);
+        let of = |key: &&K| marked_too || !self.cache.has_marked((*key).borrow());
+        let kept: Vec<_> = keys.filter(of).cloned().collect();
+        for key in kept {
             self.forget_version(&key);
         }
     }
@@ -312,6 +313,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             let old_news =
                 version.is_some_and(|version| self.is_old_news(snapshot, &version.as_revision()));
             difference.diverged += usize::from(settled || old_news);
+        }
+        if snapshot.unknown_rejected && compare == Compare::Content {
+            // Any of what the list does not show may be what could not be read of it.
+            self.forget_versions(false);
         }
         if canary!(InferDespiteUnknown) || !snapshot.unknown_rejected {
             // Nobody saw their deletes.
