@@ -268,6 +268,7 @@ fn threads_see_whole_publications_in_their_order() {
     let store = Arc::clone(writer.store());
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let end = End(&done);
         for thread in 0..3 {
             let (store, keys, done) = (&store, &keys, &done);
             scope.spawn(move || {
@@ -290,12 +291,21 @@ fn threads_see_whole_publications_in_their_order() {
             writer.publish(published(number));
             drop(writer.take_garbage());
         }
-        done.store(true, Ordering::Relaxed);
+        drop(end);
     });
     for number in 401..404 {
         writer.publish(published(number));
     }
     writer.assert_settled();
+}
+
+/// Ends the readers, also where the writer panics.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn read_all(store: &Arc<Store<Arc<u64>>>, keys: &[Arc<str>], mut newest: u64, views: bool) -> u64 {

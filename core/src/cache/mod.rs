@@ -25,6 +25,9 @@
 //! end says of exactly that state which revision it is (P9). At the end of the pass its end becomes
 //! the next base.
 //!
+//! **The follower.** A driver's own copy needs no pin: what changed last is at the log's end. See
+//! `changes.rs`.
+//!
 //! **Limits.** A pin that is charged with more than the limit lapses: its holders are told to
 //! forget everything and start again from nothing, and nobody else notices (P8, P10). A subscriber
 //! in the middle of a pass holds two positions, each within the limit. One poll looks at a bounded
