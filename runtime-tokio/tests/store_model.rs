@@ -278,11 +278,11 @@ fn threads_see_whole_publications_in_their_order() {
                 }
             });
         }
-        for number in 1..=400 {
+        for number in 1..=400_u64 {
             let value = Arc::new(number);
             for (slot, key) in (0..).zip(&keys) {
                 // The second half comes and goes.
-                if slot < KEYS as u32 / 2 || number % 2 == 0 {
+                if slot < KEYS as u32 / 2 || number.is_multiple_of(2) {
                     writer.now(slot, key, &value);
                 } else {
                     writer.gone(slot);

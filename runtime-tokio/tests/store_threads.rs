@@ -37,7 +37,7 @@ fn write(mut writer: Writer<u64>) {
     for number in 1..=PUBLICATIONS {
         writer.now(0, &a, &number);
         writer.now(1, &b, &number);
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             writer.gone(2);
         } else {
             writer.now(2, &c, &number);
@@ -73,7 +73,7 @@ fn look(store: &Arc<Store<u64>>) {
     let mut expected = vec![];
     if number > 0 {
         expected.extend([("a", number), ("b", number)]);
-        expected.extend((number % 2 == 1).then_some(("c", number)));
+        expected.extend((!number.is_multiple_of(2)).then_some(("c", number)));
     }
     for (key, _) in [("a", 0), ("c", 0), ("b", 0)] {
         let there = expected.iter().find(|(other, _)| *other == key);
