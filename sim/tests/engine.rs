@@ -120,7 +120,7 @@ const CAUGHT: &[(Canary, Promise)] = &[
 fn each_checker_finds_its_errors_within_a_few_seeds() {
     in_halves(CAUGHT.len(), |row| {
         let (canary, promise) = CAUGHT[row];
-        let Found { by, .. } = hunt_by(promise, canary, 80);
+        let Found { by, .. } = hunt_by(promise, canary, 300);
         assert!(by.is_some(), "{promise} does not notice {canary}");
     });
 }
