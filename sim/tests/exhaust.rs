@@ -26,7 +26,7 @@ const fn tight(profile: Profile) -> Scope {
             together: 0,
             ..Faults::ONE_OF_EACH
         },
-        retained_bytes: Some(800),
+        retained_bytes: Some(1_200),
         ..Scope::of(profile)
     }
 }

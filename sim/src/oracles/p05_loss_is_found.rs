@@ -13,7 +13,7 @@ pub struct Ceiling {
     at: Option<u64>,
     /// A transaction that has begun, and of which more must follow.
     open: Option<u64>,
-    /// Up to here a full state has told everything, whatever a watch beside it says again.
+    /// Up to here everything was told, whatever a watch says again.
     covered: u64,
 }
 
@@ -36,6 +36,7 @@ impl Ceiling {
     /// The end of that transaction was.
     pub fn ends(&mut self, revision: u64) {
         self.open.take_if(|open| *open == revision);
+        self.covered = self.covered.max(revision);
     }
 
     /// A full state has been taken, or a watch starts anew: what was lost is made up for.
@@ -146,6 +147,8 @@ mod tests {
         assert!(ceiling.check(5).is_err());
         ceiling.ends(5);
         assert_eq!(ceiling.check(5), Ok(()));
+        ceiling.begins(5);
+        assert_eq!(ceiling.check(5), Ok(()), "said again");
         ceiling.covered(7);
         ceiling.begins(7);
         assert_eq!(ceiling.check(9), Ok(()), "the list had it");
