@@ -26,8 +26,12 @@ pub(crate) struct Upsert<'a, K: Key, V> {
 impl<K: Key, V> Upsert<'_, K, V> {
     /// A key to keep.
     pub(crate) fn to_key(&self) -> K {
-        self.owned.map_or_else(|| K::own(self.key), K::clone)
+        to_key(self.key, self.owned)
     }
+}
+
+fn to_key<K: Key>(key: &K::Borrowed, owned: Option<&K>) -> K {
+    owned.map_or_else(|| K::own(key), K::clone)
 }
 
 /// What an upsert was.
@@ -95,8 +99,8 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         };
         let (id, upserted) = match found {
             None => {
-                let key_to_keep = owned.map_or_else(|| K::own(key), K::clone);
-                let id = self.log.add(key_to_keep, live, self.unmarked_round());
+                let round = self.unmarked_round();
+                let id = self.log.add(to_key(key, owned), live, round);
                 let Self {
                     hasher, table, log, ..
                 } = self;
