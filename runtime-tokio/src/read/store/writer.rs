@@ -178,13 +178,21 @@ impl<V: Clone> Writer<V> {
         address: Address,
         value: Option<V>,
     ) {
-        let local = address.local();
-        let was = hidden.set_value(local, value);
+        let was = hidden.set_value(address.local(), value);
         self.steps.push(Step::Place(address));
-        if let Some(pin) = self.pin
-            && hidden.since(local, u64::MAX) <= pin
-        {
-            let until = self.flip + 1;
+        self.retire(&mut hidden, address, self.pin, was);
+    }
+
+    /// Records what a place of the hidden side was, if somebody looks at that; once, and no more.
+    fn retire(
+        &mut self,
+        hidden: &mut Shard<V>,
+        address: Address,
+        pin: Option<u64>,
+        was: Option<V>,
+    ) {
+        let (local, until) = (address.local(), self.flip + 1);
+        if let Some(pin) = pin.filter(|pin| hidden.since(local, u64::MAX) <= *pin) {
             self.garbage
                 .values
                 .extend(hidden.remember(local, until, was));
@@ -263,7 +271,6 @@ impl<V: Clone> Writer<V> {
 
     /// Makes records of what has changed, from the live side.
     fn record(&mut self, pin: u64) {
-        let until = self.flip + 1;
         let store = Arc::clone(&self.store);
         for index in self.tidied..self.steps.len() {
             let Step::Place(address) = self.steps[index] else {
@@ -271,16 +278,8 @@ impl<V: Clone> Writer<V> {
             };
             let (shard, local) = (address.shard(), address.local());
             let was = read(store.side(self.flip), shard).value(local).cloned();
-            let mut hidden = write(store.side(until), shard);
-            // Nothing is recorded twice.
-            if hidden.since(local, u64::MAX) <= pin {
-                self.garbage
-                    .values
-                    .extend(hidden.remember(local, until, was));
-                self.keep(pin, Record { address, until });
-            } else {
-                self.garbage.values.extend(was);
-            }
+            let mut hidden = write(store.side(self.flip + 1), shard);
+            self.retire(&mut hidden, address, Some(pin), was);
         }
     }
 
