@@ -144,6 +144,8 @@ pub struct Removal<'a, K: Key, V> {
     pub key: &'a K::Borrowed,
     /// The version of the delete or of the last state, where the source gives one.
     pub version: Option<VersionRef<'a>>,
+    /// The incarnation of the object that went, where the source gives it.
+    pub incarnation: Option<Incarnation>,
     /// The last state, where the source gives it and it could be decoded.
     pub last: Option<V>,
     /// The size on the wire, in bytes.

@@ -66,6 +66,7 @@ fn delete_of(rig: &mut Rig, watch: Attempt, revision: u64, key: &str, size: usiz
     let change = Change::Delete(Removal {
         key,
         version: None,
+        incarnation: None,
         last: None,
         size,
     });

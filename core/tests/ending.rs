@@ -137,6 +137,7 @@ fn in_an_ordered_history_a_delete_is_a_delete_whatever_its_version() {
     let change = Change::Delete(Removal {
         key: "b",
         version: Some(1.into()),
+        incarnation: None,
         last: None,
         size: 9,
     });

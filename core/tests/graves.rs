@@ -34,6 +34,7 @@ fn the_grave_of_a_re_created_object_is_its_own() {
         Change::Delete(Removal {
             key: "c",
             version: Some(version.into()),
+            incarnation: None,
             last: None,
             size: 1,
         })
@@ -51,7 +52,78 @@ fn the_grave_of_a_re_created_object_is_its_own() {
     assert_eq!(rig.cache(), both, "nor does it take the next one's place");
 }
 
-/// A delete does not tell which object of its key it is about.
+/// A history in which changes may come out of order, of objects of the key `c`.
+fn changes_of_c(steps: &[(u64, Said)]) -> Rig {
+    let source = SourceProfile {
+        class: Class::Whole,
+        order: RevisionOrder::Opaque,
+        ..plain_profile()
+    };
+    let (mut rig, watch) = Rig::watching(config(source));
+    for (revision, said) in steps {
+        let change = match *said {
+            Said::Put(uid, version) => Change::Upsert(Item {
+                incarnation: Some(uid.into()),
+                ..item("c", version)
+            }),
+            Said::Delete(uid, version) => Change::Delete(Removal {
+                key: "c",
+                version: Some(version.into()),
+                incarnation: Some(uid.into()),
+                last: None,
+                size: 1,
+            }),
+        };
+        let event = Event {
+            change,
+            revision: Some((*revision).into()),
+            previous: None,
+        };
+        rig.say(watch, Input::Event(event));
+    }
+    rig
+}
+
+/// Of which object, and in which version.
+enum Said {
+    Put(u64, u64),
+    Delete(u64, u64),
+}
+
+#[test]
+fn a_delete_that_names_the_object_before_does_not_bury_this_one() {
+    use Said::{Delete, Put};
+    // The delete was lost, and comes with a replay; then the next object comes once more.
+    let rig = changes_of_c(&[
+        (11, Put(1, 1)),
+        (13, Put(2, 1)),
+        (12, Delete(1, 1)),
+        (13, Put(2, 1)),
+    ]);
+    assert_eq!(rig.cache(), objects(&[("a", 1), ("b", 2), ("c", 1)]));
+}
+
+#[test]
+fn a_delete_that_was_heard_before_takes_nothing_away() {
+    use Said::{Delete, Put};
+    let rig = changes_of_c(&[
+        (11, Put(1, 5)),
+        (12, Delete(1, 5)),
+        (13, Put(2, 1)),
+        (12, Delete(1, 5)),
+    ]);
+    assert_eq!(rig.cache(), objects(&[("a", 1), ("b", 2), ("c", 1)]));
+}
+
+#[test]
+fn an_object_of_which_only_the_delete_was_heard_is_gone() {
+    use Said::{Delete, Put};
+    // Which of two objects is the newer one, nothing tells but the order in which they are named.
+    let rig = changes_of_c(&[(11, Put(1, 5)), (13, Delete(2, 1)), (12, Put(2, 1))]);
+    assert_eq!(rig.cache(), objects(&[("a", 1), ("b", 2)]));
+}
+
+/// A delete that does not tell which object of its key it is about.
 #[test]
 fn a_list_brings_back_what_an_old_delete_took_away() {
     let source = SourceProfile {

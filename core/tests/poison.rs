@@ -30,6 +30,7 @@ fn delete(rig: &mut Rig, attempt: Attempt, revision: u64, key: &str, version: u6
     let change = Change::Delete(Removal {
         key,
         version,
+        incarnation: None,
         last: None,
         size: 9,
     });

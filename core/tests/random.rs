@@ -300,6 +300,7 @@ fn say(rig: &mut Rig, attempt: Attempt, word: &Word) {
             change: Change::Delete(Removal {
                 key: key(*index),
                 version: version.map(Into::into),
+                incarnation: None,
                 last: None,
                 size: 9,
             }),

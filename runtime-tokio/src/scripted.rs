@@ -143,6 +143,7 @@ impl<V: Clone + Send + Sync + 'static> Request<V> {
             sink.frame(Frame::Delete {
                 key: &key,
                 version: None,
+                incarnation: None,
                 last: None,
                 size: key.len(),
                 commit: commit(revision),

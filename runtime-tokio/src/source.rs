@@ -91,6 +91,8 @@ pub enum Frame<'a, V> {
         key: &'a str,
         /// The version of the delete or of the last state, where the source gives one.
         version: Option<VersionRef<'a>>,
+        /// The incarnation of the object that went, where the source gives it.
+        incarnation: Option<Incarnation>,
         /// The last state, where the source gives it.
         last: Option<Payload<'a, V>>,
         /// The size on the wire, in bytes.
@@ -292,6 +294,7 @@ impl<'a, V> Frame<'a, V> {
             Frame::Delete {
                 key,
                 version,
+                incarnation,
                 last,
                 size,
                 commit,
@@ -302,6 +305,7 @@ impl<'a, V> Frame<'a, V> {
                     removal: Removal {
                         key,
                         version,
+                        incarnation,
                         last,
                         size,
                     },

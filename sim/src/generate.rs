@@ -277,17 +277,13 @@ impl Swarm {
             (true, FaultKind::Unavailable),
             (true, FaultKind::Close),
             (true, FaultKind::Mute),
-            (!shape.opaque, FaultKind::Repeat),
-            // Where neither revisions nor versions have an order, a duplicate looks like news.
-            (
-                !shape.opaque || shape.versions_ordered && shape.uids,
-                FaultKind::Again,
-            ),
+            (Fault::Repeat.fits(shape), FaultKind::Repeat),
+            (Fault::Again.fits(shape), FaultKind::Again),
             (true, FaultKind::Hint),
             (true, FaultKind::LoseTransaction),
             (true, FaultKind::LoseWord),
-            (shape.batch_ends, FaultKind::LoseBatchEnd),
-            (!shape.opaque, FaultKind::Swap),
+            (Fault::LoseBatchEnd.fits(shape), FaultKind::LoseBatchEnd),
+            (Fault::Swap.fits(shape), FaultKind::Swap),
             (true, FaultKind::SpoilPayload),
             (true, FaultKind::SpoilKey),
         ];

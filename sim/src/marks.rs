@@ -16,6 +16,7 @@ pub const ENGINE: &[&str] = &[
     "delete and re-create while a subscriber sleeps",
     "delete in an initial stream",
     "delete older than the object ignored",
+    "old delete of another object of its key ignored",
     "deletes inferred from a list",
     "digest mismatch",
     "duplicate event ignored",

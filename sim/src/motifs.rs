@@ -69,6 +69,14 @@ const A_MOMENT: Step = Step::Pass(600);
 pub(crate) fn weave(rng: &mut Rng, setup: &mut Setup, steps: &mut Vec<Step>) {
     let motif = ALL[rng.usize(..ALL.len())];
     fit(motif, setup);
+    // What was drawn for the source as it was before.
+    for step in &mut *steps {
+        if let Step::Serve(_, _, fault) = step
+            && !fault.fits(&setup.shape)
+        {
+            *fault = Fault::None;
+        }
+    }
     let first = matches!(
         motif,
         Motif::NoStream
@@ -100,7 +108,8 @@ fn fit(motif: Motif, setup: &mut Setup) {
             shape.opaque = true;
             shape.versions_ordered = true;
             shape.commit_revisions = false;
-            shape.uids = matches!(motif, Motif::Resurrection);
+            // An old delete may name its object or not.
+            shape.uids = matches!(motif, Motif::Resurrection) || setup.keys.is_multiple_of(2);
             shape.epochs = true;
             shape.terse = false;
             setup.replicas = 1;

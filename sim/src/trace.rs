@@ -181,6 +181,19 @@ pub enum Fault {
     Lie(Lie),
 }
 
+impl Fault {
+    /// Whether anybody can tell this fault from news, of a source of this shape: where neither its
+    /// revisions nor its objects' versions have an order, nobody can.
+    pub(crate) const fn fits(self, shape: &Shape) -> bool {
+        match self {
+            Self::Repeat | Self::Swap => !shape.opaque,
+            Self::Again => !shape.opaque || shape.versions_ordered && shape.uids,
+            Self::LoseBatchEnd => shape.batch_ends,
+            _ => true,
+        }
+    }
+}
+
 /// How a word can be twisted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Lie {

@@ -13,7 +13,7 @@ use crate::token::{Incarnation, Revision, Version, VersionRef};
 
 use super::is_before;
 use super::run::Snapshot;
-use super::staging::{Staged, StagedUpsert};
+use super::staging::{Staged, StagedDelete, StagedUpsert};
 
 /// A decoder's words are kept to this many bytes.
 const WORDS_BYTES: usize = 512;
@@ -172,7 +172,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 Staged::Upsert(upsert) => {
                     sums = self.sums_with(sums, upsert.key.borrow(), upsert.size);
                 }
-                Staged::Delete { key, .. } => {
+                Staged::Delete(StagedDelete { key, .. }) => {
                     if let Some(old) = self.cache.entry(key.borrow()) {
                         let (objects, bytes) = &mut sums;
                         *objects = objects.saturating_sub(1);
@@ -277,10 +277,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 };
                 self.apply_upsert(upsert, compare)
             }
-            Staged::Delete { key, version, last } => {
-                let version = version.as_ref().map(Version::as_ref);
-                self.apply_delete(&key, version, last)
-            }
+            Staged::Delete(delete) => self.apply_delete(delete),
             // Its last good version stays in force.
             Staged::Rejected {
                 key,
@@ -362,38 +359,51 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         applied
     }
 
-    fn apply_delete(
-        &mut self,
-        key: &K,
-        version: Option<VersionRef<'_>>,
-        last: Option<V>,
-    ) -> Applied {
-        let was_rejected = self.release(key);
-        let known = self
-            .cache
-            .entry(key.borrow())
-            .map(|entry| (entry.version.clone(), entry.incarnation));
-        // Of a rejected object the cache has another version than the one that is deleted here.
-        if self.is_unordered()
-            && !was_rejected
-            && let (Some(version), Some((known, _))) = (version, &known)
-            && version.is_older_than(known)
-        {
-            reach!("delete older than the object ignored");
-            return Applied::Unchanged;
+    fn apply_delete(&mut self, delete: StagedDelete<K, V>) -> Applied {
+        let was_rejected = self.release(&delete.key);
+        if self.is_unordered() {
+            if self.is_old_delete(&delete, was_rejected) {
+                return Applied::Unchanged;
+            }
+            self.bury(&delete);
         }
-        let (known, incarnation) = known.unzip();
-        if self.is_unordered()
-            && let Some(version) = version.map(VersionRef::to_version).or(known)
-            && !version.is_none()
-        {
-            self.graves
-                .bury(key.clone(), version, incarnation.flatten());
-        }
-        if self.cache.delete(key.borrow(), last, false) {
+        if self.cache.delete(delete.key.borrow(), delete.last, false) {
             Applied::Updated
         } else {
             Applied::Unchanged
+        }
+    }
+
+    /// Whether a delete that may have come out of order is older than what is there.
+    fn is_old_delete(&self, delete: &StagedDelete<K, V>, was_rejected: bool) -> bool {
+        let Some((entry, version)) = self.cache.entry(delete.key.borrow()).zip(delete.version())
+        else {
+            return false;
+        };
+        if !same_incarnation(entry.incarnation, delete.incarnation) {
+            let known = self.graves.covers(&delete.key, version, delete.incarnation);
+            reach!("old delete of another object of its key ignored", known);
+            return known;
+        }
+        // Of a rejected object the cache has another version than the one that is deleted here.
+        let older = !was_rejected && version.is_older_than(entry.version);
+        reach!("delete older than the object ignored", older);
+        older
+    }
+
+    /// Remembers a delete: of the object that it names, or else of the one that is there.
+    fn bury(&mut self, delete: &StagedDelete<K, V>) {
+        let known = self.cache.entry(delete.key.borrow());
+        let known = known.filter(|entry| same_incarnation(entry.incarnation, delete.incarnation));
+        let (held, incarnation) = known
+            .map(|entry| (entry.version, entry.incarnation))
+            .unzip();
+        let version = delete.version().map(VersionRef::to_version);
+        if let Some(version) = version.or_else(|| held.cloned())
+            && !version.is_none()
+        {
+            let incarnation = delete.incarnation.or(incarnation.flatten());
+            self.graves.bury(delete.key.clone(), version, incarnation);
         }
     }
 

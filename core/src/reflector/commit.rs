@@ -13,7 +13,7 @@ use crate::token::{Epoch, Revision, VersionRef};
 
 use super::apply::{Applied, Compare, same_incarnation};
 use super::run::{Header, Snapshot};
-use super::staging::{Staged, StagedUpsert};
+use super::staging::{Staged, StagedDelete, StagedUpsert};
 use super::{check_revision, is_before};
 
 /// What the first words of a full state say about it.
@@ -228,7 +228,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             Staged::Upsert(upsert) if !snapshot.is_overtaken(&upsert.key, revision) => {
                 self.holds_newer(upsert)
             }
-            Staged::Upsert(_) | Staged::Delete { .. } | Staged::Rejected { .. } => false,
+            Staged::Upsert(_) | Staged::Delete(_) | Staged::Rejected { .. } => false,
         })
     }
 
@@ -287,7 +287,9 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         for change in core::mem::take(&mut snapshot.staging.changes) {
             let (key, version) = match &change {
                 Staged::Upsert(upsert) => (upsert.key.clone(), Some(upsert.version.clone())),
-                Staged::Delete { key, .. } | Staged::Rejected { key, .. } => (key.clone(), None),
+                Staged::Delete(StagedDelete { key, .. }) | Staged::Rejected { key, .. } => {
+                    (key.clone(), None)
+                }
             };
             if snapshot.is_overtaken(&key, revision) {
                 reach!(
@@ -301,7 +303,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 Staged::Upsert(_) => self.graves.reopen(&key),
                 // What is kept instead may belong to another history, and so may its version.
                 Staged::Rejected { .. } if compare == Compare::Content => self.forget_version(&key),
-                Staged::Rejected { .. } | Staged::Delete { .. } => {}
+                Staged::Rejected { .. } | Staged::Delete(_) => {}
             }
             let applied = self.apply(change, compare);
             self.cache.mark(key.borrow());

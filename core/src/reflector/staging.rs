@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::input::Removal;
 use crate::key::Key;
 use crate::output::Rejection;
 use crate::token::{Incarnation, Version, VersionRef};
@@ -10,11 +11,7 @@ use crate::token::{Incarnation, Version, VersionRef};
 #[derive(Clone, Debug)]
 pub(crate) enum Staged<K, V> {
     Upsert(StagedUpsert<K, V>),
-    Delete {
-        key: K,
-        version: Option<Version>,
-        last: Option<V>,
-    },
+    Delete(StagedDelete<K, V>),
     /// The newest version is of no use.
     Rejected {
         key: K,
@@ -27,7 +24,8 @@ impl<K, V> Staged<K, V> {
     pub(crate) fn key(&self) -> &K {
         match self {
             Self::Upsert(upsert) => &upsert.key,
-            Self::Delete { key, .. } | Self::Rejected { key, .. } => key,
+            Self::Delete(delete) => &delete.key,
+            Self::Rejected { key, .. } => key,
         }
     }
 }
@@ -39,6 +37,20 @@ pub(crate) struct StagedUpsert<K, V> {
     pub(crate) incarnation: Option<Incarnation>,
     pub(crate) value: V,
     pub(crate) size: usize,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct StagedDelete<K, V> {
+    pub(crate) key: K,
+    pub(crate) version: Option<Version>,
+    pub(crate) incarnation: Option<Incarnation>,
+    pub(crate) last: Option<V>,
+}
+
+impl<K, V> StagedDelete<K, V> {
+    pub(crate) fn version(&self) -> Option<VersionRef<'_>> {
+        self.version.as_ref().map(Version::as_ref)
+    }
 }
 
 /// Changes in the order in which they came, and how many bytes they stand for (P8).
@@ -75,20 +87,21 @@ impl<K: Key, V> Staging<K, V> {
         }));
     }
 
-    pub(crate) fn delete(
-        &mut self,
-        key: &K::Borrowed,
-        version: Option<VersionRef<'_>>,
-        last: Option<V>,
-        size: usize,
-    ) {
-        self.charge(size);
-        let version = version.map(VersionRef::to_version);
-        self.changes.push(Staged::Delete {
-            key: K::own(key),
+    pub(crate) fn delete(&mut self, removal: Removal<'_, K, V>) {
+        let Removal {
+            key,
             version,
+            incarnation,
             last,
-        });
+            size,
+        } = removal;
+        self.charge(size);
+        self.changes.push(Staged::Delete(StagedDelete {
+            key: K::own(key),
+            version: version.map(VersionRef::to_version),
+            incarnation,
+            last,
+        }));
     }
 
     pub(crate) fn reject(

@@ -214,9 +214,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             Change::Upsert(item) => self.collect(snapshot, item),
             Change::Delete(removal) => {
                 reach!("delete in an initial stream");
-                snapshot
-                    .staging
-                    .delete(removal.key, removal.version, removal.last, removal.size);
+                snapshot.staging.delete(removal);
                 if snapshot.staging.bytes > self.config.limits.staged_bytes {
                     return Err(Refusal::Limit(LimitKind::StagedBytes));
                 }
@@ -361,9 +359,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                     }
                 }
             }
-            Change::Delete(removal) => {
-                batch.delete(removal.key, removal.version, removal.last, removal.size)
-            }
+            Change::Delete(removal) => batch.delete(removal),
         }
         if batch.bytes > self.config.limits.staged_bytes {
             return self.over(run, LimitKind::StagedBytes);

@@ -232,6 +232,7 @@ impl Rig {
         let change = Change::Delete(Removal {
             key,
             version: None,
+            incarnation: None,
             last: None,
             size: 10,
         });

@@ -349,6 +349,7 @@ impl Case {
                     Change::Delete(Removal {
                         key: *key,
                         version,
+                        incarnation: None,
                         last: None,
                         size: 9,
                     }),

@@ -227,9 +227,13 @@ fn envelope<'a>(
     Envelope {
         key: key.as_str(),
         version: VersionRef::parse(version.as_str()),
-        incarnation: uid.map(|uid| Incarnation::from_uid(uid.as_str())),
+        incarnation: incarnation(uid),
         size,
     }
+}
+
+fn incarnation(uid: Option<&Text<'_>>) -> Option<Incarnation> {
+    uid.map(|uid| Incarnation::from_uid(uid.as_str()))
 }
 
 /// What is undamaged in `source` where it has to be, or what is wrong.
@@ -314,6 +318,7 @@ impl<'a> Event<'a> {
                 .version
                 .as_ref()
                 .map(|text| VersionRef::parse(text.as_str())),
+            incarnation: incarnation(self.uid.as_ref()),
             last: last.then(|| payload(self.value, source, decoder)),
             size,
             commit,

@@ -184,6 +184,7 @@ impl State {
             None => Change::Delete(Removal {
                 key: &key,
                 version: Some(version.as_ref()),
+                incarnation: None,
                 last: None,
                 size: 10,
             }),

@@ -184,6 +184,7 @@ impl<'a> Speaker<'a, '_> {
         Removal {
             key: self.world.names.get(key as usize).map_or("", |name| name),
             version: told.then(|| version.into()),
+            incarnation: (told && self.world.shape.uids).then(|| object.uid.into()),
             last: None,
             size: 9,
         }
@@ -249,6 +250,7 @@ fn twist<'a>(input: &mut In<'a>, lie: Lie, long: &'a str, is_list: bool) {
                 *change = Change::Delete(Removal {
                     key: item.key,
                     version: None,
+                    incarnation: None,
                     last: None,
                     size: 9,
                 });

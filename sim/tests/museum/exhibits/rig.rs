@@ -215,6 +215,7 @@ impl Rig {
         let removal = Removal {
             key,
             version: None,
+            incarnation: None,
             last: None,
             size: 50,
         };
