@@ -117,6 +117,13 @@ impl<V: Clone> Engine<V> {
         self.open_watch();
     }
 
+    /// Says which keys are about to change, as a driver does that has read several events at once.
+    /// `touch` looks at a value as dropping it does.
+    pub fn look_ahead(&self, keys: &[String], touch: impl Fn(&V) -> usize) {
+        self.informer
+            .look_ahead(keys.iter().map(String::as_str), touch);
+    }
+
     /// A change as a watch event.
     pub fn update(&mut self, key: &str, value: V) {
         self.revision += 1;

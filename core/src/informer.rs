@@ -1,5 +1,6 @@
 //! The engine: a reflector that decides, and a cache that remembers.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::hash::BuildHasher;
 
@@ -51,8 +52,9 @@ pub struct Informer<K: Key, V, S = FixedState> {
 
     // The main line: exactly one of these, unless a verify or a hint's list runs beside a watch.
     pub(crate) wait: Option<Wait>,
-    pub(crate) list: Option<ListRun<K, V>>,
-    pub(crate) watch: Option<WatchRun<K, V>>,
+    /// Both are boxed, since a run is moved for each input.
+    pub(crate) list: Option<Box<ListRun<K, V>>>,
+    pub(crate) watch: Option<Box<WatchRun<K, V>>>,
     /// A list that waits to run beside the watch.
     pub(crate) side: Option<Wait>,
 
@@ -181,8 +183,9 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     pub fn handle(&mut self, now: Timestamp, attempt: Attempt, input: Input<'_, K, V>) {
         self.advance(now);
         let hears_late_pages = canary!(ApplyLatePages) && self.watch.is_none();
-        let list = |run: &mut ListRun<K, V>| run.attempt == attempt || hears_late_pages;
-        let watch = |run: &mut WatchRun<K, V>| run.attempt == attempt || canary!(ApplyLateEvents);
+        let list = |run: &mut Box<ListRun<K, V>>| run.attempt == attempt || hears_late_pages;
+        let watch =
+            |run: &mut Box<WatchRun<K, V>>| run.attempt == attempt || canary!(ApplyLateEvents);
         if let Some(run) = self.list.take_if(list) {
             if let Some(run) = self.on_list(run, input) {
                 self.list = Some(run);
@@ -204,6 +207,24 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             );
         }
         self.settle();
+    }
+
+    /// Says which keys the next inputs are about, where a driver has read several at once. The engine
+    /// then waits for memory once for many of them, instead of several times for each: in a cache
+    /// that is larger than the processor's own, that is half of what a change takes. Nothing else
+    /// comes of it, whatever the keys are.
+    ///
+    /// The engine drops the values that others take the place of, or hands them on. `touch` looks at
+    /// one as that does, and returns what it found: [`Arc::strong_count`](alloc::sync::Arc), or 0
+    /// where a value has nothing outside of itself that all of its owners share.
+    pub fn look_ahead<'k>(
+        &self,
+        keys: impl IntoIterator<Item = &'k K::Borrowed>,
+        touch: impl Fn(&V) -> usize,
+    ) where
+        K::Borrowed: 'k,
+    {
+        self.cache.look_ahead(keys, touch);
     }
 
     /// Tells the engine that time has passed. Call it when [`poll_timeout`](Self::poll_timeout)
@@ -338,7 +359,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let list = self.list.as_ref().filter(|run| run.attempt == attempt);
         let watch = self.watch.as_ref().filter(|run| run.attempt == attempt);
         let trusted = list.is_some_and(|run| run.in_page && run.snapshot.shortcuts)
-            || watch.is_some_and(WatchRun::trusts_versions);
+            || watch.is_some_and(|run| run.trusts_versions());
         trusted && self.is_held(key, version, incarnation)
     }
 

@@ -35,6 +35,12 @@ impl Table {
             .copied()
     }
 
+    /// An id that probably has this hash, where there is one: for who wants to look at what has it
+    /// only later.
+    pub(crate) fn candidate(&self, hash: u64) -> Option<u32> {
+        self.find(hash, |_| true)
+    }
+
     /// Adds an id that is not in the table yet. `hash_of` tells the hash of any other one.
     pub(crate) fn insert(&mut self, hash: u64, id: u32, hash_of: impl Fn(u32) -> u64) {
         if self.shards.len() == 1 && self.shards[0].len() == ONE_TABLE {
@@ -42,6 +48,18 @@ impl Table {
         }
         let shard = self.shard(hash);
         self.shards[shard].insert_unique(hash, id, |id| hash_of(*id));
+    }
+
+    /// Room for so many ids in all, where they are spread evenly.
+    pub(crate) fn reserve(&mut self, ids: usize, hash_of: impl Fn(u32) -> u64) {
+        if self.shards.len() == 1 && ids > ONE_TABLE {
+            self.split(&hash_of);
+        }
+        let each = ids / self.shards.len();
+        for shard in &mut self.shards {
+            let more = each.saturating_sub(shard.len());
+            shard.reserve(more, |id| hash_of(*id));
+        }
     }
 
     fn split(&mut self, hash_of: impl Fn(u32) -> u64) {

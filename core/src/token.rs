@@ -22,15 +22,20 @@ impl Token {
         }
     }
 
+    #[inline]
     fn compare(&self, other: &Self) -> Option<Ordering> {
-        match (self, other) {
-            (Self::Number(a), Self::Number(b)) => Some(a.cmp(b)),
-            (Self::Number(a), Self::Text(b)) => compare_number(*a, b),
-            (Self::Text(a), Self::Number(b)) => compare_number(*b, a).map(Ordering::reverse),
-            (Self::Text(a), Self::Text(b)) => compare_decimals(a, b),
+        self.as_ref().compare(other.as_ref())
+    }
+
+    #[inline]
+    fn as_ref(&self) -> TokenRef<'_> {
+        match self {
+            Self::Number(number) => TokenRef::Number(*number),
+            Self::Text(text) => TokenRef::Text(text),
         }
     }
 
+    #[inline]
     fn text_bytes(&self) -> usize {
         match self {
             Self::Number(_) => 0,
@@ -99,6 +104,7 @@ impl Revision {
 
     /// Which of two revisions is later; `None` where one of them is not a decimal number.
     #[must_use]
+    #[inline]
     pub fn compare(&self, other: &Self) -> Option<Ordering> {
         self.0.compare(&other.0)
     }
@@ -113,6 +119,7 @@ impl Revision {
     }
 
     /// Whether this revision can be ordered against others.
+    #[inline]
     pub(crate) fn is_decimal(&self) -> bool {
         self.compare(self).is_some()
     }
@@ -157,10 +164,7 @@ impl Version {
     /// The same version, borrowed.
     #[must_use]
     pub fn as_ref(&self) -> VersionRef<'_> {
-        match &self.0 {
-            Token::Number(number) => VersionRef(TokenRef::Number(*number)),
-            Token::Text(text) => VersionRef(TokenRef::Text(text)),
-        }
+        VersionRef(self.0.as_ref())
     }
 
     /// Whether the source gave no version.
@@ -178,10 +182,7 @@ impl Version {
     /// Its number where it is a canonical decimal that fits, else its text.
     #[cfg(feature = "snapshot")]
     pub(crate) fn number_or_text(&self) -> Result<u64, &str> {
-        match &self.0 {
-            Token::Number(number) => Ok(*number),
-            Token::Text(text) => Err(text),
-        }
+        self.as_ref().number_or_text()
     }
 
     /// The revision that committed this version, for sources that stamp their objects with it.
@@ -208,14 +209,26 @@ impl fmt::Debug for Version {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum TokenRef<'a> {
     Number(u64),
     Text(&'a str),
 }
 
+impl TokenRef<'_> {
+    #[inline]
+    fn compare(self, other: TokenRef<'_>) -> Option<Ordering> {
+        match (self, other) {
+            (Self::Number(a), TokenRef::Number(b)) => Some(a.cmp(&b)),
+            (Self::Number(a), TokenRef::Text(b)) => compare_number(a, b),
+            (Self::Text(a), TokenRef::Number(b)) => compare_number(b, a).map(Ordering::reverse),
+            (Self::Text(a), TokenRef::Text(b)) => compare_decimals(a, b),
+        }
+    }
+}
+
 /// A borrowed [`Version`]: an item that did not change is compared without a copy.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct VersionRef<'a>(TokenRef<'a>);
 
 impl<'a> VersionRef<'a> {
@@ -236,6 +249,19 @@ impl<'a> VersionRef<'a> {
         Self(canonical_u64(text).map_or(TokenRef::Text(text), TokenRef::Number))
     }
 
+    /// The version that is kept as this text: it is no canonical decimal that fits.
+    pub(crate) const fn from_text(text: &'a str) -> Self {
+        Self(TokenRef::Text(text))
+    }
+
+    /// Its number where it is a canonical decimal that fits, else its text.
+    pub(crate) const fn number_or_text(self) -> Result<u64, &'a str> {
+        match self.0 {
+            TokenRef::Number(number) => Ok(number),
+            TokenRef::Text(text) => Err(text),
+        }
+    }
+
     /// An owned copy.
     #[must_use]
     pub fn to_version(self) -> Version {
@@ -253,14 +279,9 @@ impl<'a> VersionRef<'a> {
     }
 
     /// Whether this version is older than `other` by the order of decimals.
-    pub(crate) fn is_older_than(self, other: &Version) -> bool {
-        let order = match (self.0, &other.0) {
-            (TokenRef::Number(a), Token::Number(b)) => Some(a.cmp(b)),
-            (TokenRef::Number(a), Token::Text(b)) => compare_number(a, b),
-            (TokenRef::Text(a), Token::Number(b)) => compare_number(*b, a).map(Ordering::reverse),
-            (TokenRef::Text(a), Token::Text(b)) => compare_decimals(a, b),
-        };
-        order == Some(Ordering::Less)
+    #[inline]
+    pub(crate) fn is_older_than(self, other: VersionRef<'_>) -> bool {
+        self.0.compare(other.0) == Some(Ordering::Less)
     }
 }
 
@@ -347,7 +368,6 @@ impl Incarnation {
 }
 
 impl Incarnation {
-    #[cfg(feature = "snapshot")]
     pub(crate) const fn number(self) -> u64 {
         self.0
     }
@@ -381,7 +401,7 @@ mod tests {
                     "{a} {b}"
                 );
                 assert_eq!(
-                    VersionRef::parse(a).is_older_than(&Version::parse(b)),
+                    VersionRef::parse(a).is_older_than(VersionRef::parse(b)),
                     i < j,
                     "{a} {b}"
                 );

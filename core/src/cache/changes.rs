@@ -12,8 +12,9 @@ use core::hash::BuildHasher;
 
 use crate::key::Key;
 
-use super::nodes::{EntryNode, Link, Node};
-use super::{Cache, Entry, view};
+use super::entries::Entries;
+use super::nodes::{Link, Node};
+use super::{Cache, Entry};
 
 /// A change that a follower is handed by [`Informer::drain_changes`](crate::Informer::drain_changes).
 ///
@@ -66,9 +67,9 @@ where
     K: Key,
 {
     pub(super) fn note_gone(&mut self, id: u32) {
-        // What was born later the follower has never seen. So no object is noted twice.
+        // What the follower was not handed is not gone for it. So no object is noted twice.
         if let Some(follower) = &mut self.follower
-            && self.log.nodes.entries[id].born <= follower.at
+            && self.log.nodes.entries.set_followed(id, false)
         {
             follower.gone.push(id);
         }
@@ -97,11 +98,11 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             return Drained::Nothing;
         };
         if let Some(from) = follower.copy {
-            let entries = &self.log.nodes.entries;
+            let entries = &mut self.log.nodes.entries;
             let end = entries.end();
             let to = u32::try_from(slots).map_or(end, |slots| from.saturating_add(slots).min(end));
             for slot in from..to {
-                hand_over(slot, &entries[slot], &mut take, |seq| seq <= follower.at);
+                hand_over(slot, entries, &mut take, |seq| seq <= follower.at);
             }
             follower.copy = (to < end).then_some(to);
             if follower.copy.is_some() {
@@ -135,15 +136,14 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         for slot in follower.gone.drain(..) {
             take(Change::Gone { slot });
         }
-        let nodes = &log.nodes;
+        let nodes = &mut log.nodes;
         let mut link = Link::END;
         loop {
             link = nodes.prev(link);
             let seq = match link.node() {
                 Node::Entry(slot) => {
-                    let entry = &nodes.entries[slot];
-                    hand_over(slot, entry, &mut take, |seq| seq > follower.at);
-                    entry.seq
+                    hand_over(slot, &mut nodes.entries, &mut take, |seq| seq > follower.at);
+                    nodes.entries.seq(slot)
                 }
                 Node::Old(old) => nodes.olds[old].seq,
                 Node::Gap(_) => continue,
@@ -158,11 +158,14 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
 
 fn hand_over<K, V>(
     slot: u32,
-    node: &EntryNode<K, V>,
+    entries: &mut Entries<K, V>,
     take: &mut impl FnMut(Change<'_, K, V>),
     is_news: impl Fn(u64) -> bool,
 ) {
-    if let Some(entry) = view(node).filter(|_| is_news(node.seq)) {
-        take(Change::Now { slot, entry });
+    if entries.is_live(slot) && is_news(entries.seq(slot)) {
+        entries.set_followed(slot, true);
+        if let Some(entry) = entries.live(slot) {
+            take(Change::Now { slot, entry });
+        }
     }
 }

@@ -8,8 +8,9 @@ use crate::digest::Digest;
 use crate::key::Key;
 
 use super::Cache;
+use super::entries::State;
 use super::log::OLD_COST;
-use super::nodes::{Link, Node, OldState, State};
+use super::nodes::{Link, Node, OldState};
 
 impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     /// Panics if an invariant is broken.
@@ -32,6 +33,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             self.table.len(),
             "every entry is in the table"
         );
+        self.log.nodes.entries.check(&entries);
         self.check_sums(&entries);
         self.check_versions(&entries);
         self.check_pins(&list);
@@ -54,7 +56,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
                     );
                     newest
                 }
-                Node::Entry(id) => nodes.entries[id].seq,
+                Node::Entry(id) => nodes.entries.seq(id),
                 Node::Old(id) => {
                     assert!(nodes.olds[id].in_list);
                     nodes.olds[id].seq
@@ -74,21 +76,22 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     fn check_sums(&self, entries: &[u32]) {
         let (mut live, mut bytes, mut marked, mut digest) = (0, 0, 0, Digest::default());
         for id in entries {
-            let entry = &self.log.nodes.entries[*id];
-            let key = entry.key.as_ref().unwrap();
+            let key = self.log.nodes.entries.key(*id).unwrap();
             assert_eq!(
                 self.find(key.borrow()),
                 Some(*id),
                 "the table finds every entry"
             );
-            if let State::Live(object) = &entry.state {
+            assert!(!self.is_marked(*id) || self.log.nodes.entries.is_live(*id));
+            if let Some(object) = self.log.nodes.entries.live(*id) {
                 live += 1;
                 bytes += K::bytes(key.borrow()).len() as u128 + object.size as u128;
-                marked += usize::from(entry.round == self.round);
-                digest = digest.plus(Digest::of(K::bytes(key.borrow()), object.version.as_ref()));
+                marked += usize::from(self.is_marked(*id));
+                digest = digest.plus(Digest::of(K::bytes(key.borrow()), object.version));
             }
         }
-        assert_eq!((live, bytes, marked), (self.live, self.bytes, self.marked));
+        let sums = (self.live, self.bytes, self.marks.len());
+        assert_eq!((live, bytes, marked), sums);
         assert!(
             self.digest.is_none_or(|kept| kept == digest),
             "the digest is kept up to date"
@@ -100,13 +103,13 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         let Self { log, .. } = self;
         let (mut olds, mut retained) = (0, 0);
         for id in entries {
-            let entry = &log.nodes.entries[*id];
+            let (seq, chain) = (log.nodes.entries.seq(*id), log.nodes.entries.chain(*id));
             let mut since = 0;
-            for old in entry.chain.ids() {
+            for old in chain.ids() {
                 let node = &log.nodes.olds[old];
                 assert_eq!(node.entry, *id);
                 assert!(
-                    since <= node.seq && node.seq < node.until && node.until <= entry.seq,
+                    since <= node.seq && node.seq < node.until && node.until <= seq,
                     "chains are in order"
                 );
                 since = node.until;
@@ -132,12 +135,12 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
                 olds += 1;
                 retained += u128::from(node.cost);
             }
-            match entry.state {
+            match log.nodes.entries.state(*id) {
                 State::Vacant => panic!("a vacant entry is in the list"),
-                State::Dead(ref dead) => {
-                    assert!(!entry.chain.is_empty(), "a tombstone has a chain");
+                State::Dead { last, .. } => {
+                    assert!(!chain.is_empty(), "a tombstone has a chain");
                     let seen = log.newest_value(*id).is_some();
-                    assert_eq!(dead.last.is_some(), seen, "what nobody saw has no content");
+                    assert_eq!(last.is_some(), seen, "what nobody saw has no content");
                 }
                 State::Live(_) => {}
             }
@@ -243,7 +246,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
                 continue;
             }
             for entry in entries {
-                for old in log.nodes.entries[*entry].chain.ids() {
+                for old in log.nodes.entries.chain(*entry).ids() {
                     let node = &log.nodes.olds[old];
                     let visible =
                         node.seq <= pass.end && pass.end < node.until && node.seq > came_to;
@@ -262,7 +265,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     /// The sequence numbers along a part of the list.
     fn seqs(&self, list: &[Link]) -> impl Iterator<Item = u64> {
         list.iter().filter_map(|link| match link.node() {
-            Node::Entry(id) => Some(self.log.nodes.entries[id].seq),
+            Node::Entry(id) => Some(self.log.nodes.entries.seq(id)),
             Node::Old(id) => Some(self.log.nodes.olds[id].seq),
             Node::Gap(_) | Node::End => None,
         })

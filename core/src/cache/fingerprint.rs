@@ -6,7 +6,8 @@ use core::fmt::Debug;
 use crate::fingerprint::Print;
 use crate::key::Key;
 
-use super::nodes::{EntryNode, Node, OldNode, OldState, State};
+use super::entries::{Birth, Current, State};
+use super::nodes::{Node, OldNode, OldState};
 use super::subscribers::{Filter, Pass, Subscriber};
 use super::{Cache, Publication};
 
@@ -32,8 +33,7 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
             live: _,
             bytes: _,
             digest,
-            round: _,
-            marked: _,
+            marks: _,
             epoch,
             restored,
             published,
@@ -93,11 +93,11 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
         let mut seqs = alloc::vec![0, log.tail];
         for node in log.nodes.walk() {
             if let Node::Entry(id) = node {
-                let entry = &log.nodes.entries[id];
-                seqs.extend([entry.seq, entry.born]);
-                for old in entry.chain.ids() {
+                let entries = &log.nodes.entries;
+                seqs.extend([entries.seq(id), entries.birth(id).at]);
+                for old in entries.chain(id).ids() {
                     let old = &log.nodes.olds[old];
-                    seqs.extend([old.seq, old.until, old.born]);
+                    seqs.extend([old.seq, old.until, old.birth.at]);
                 }
             }
         }
@@ -109,55 +109,49 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
     }
 
     fn print_entry(&self, id: u32, ranks: &Ranks, print: &mut Print) {
-        let EntryNode {
-            links: _,
-            key,
-            state,
-            seq,
-            born,
-            reborn_inferred,
-            round,
-            chain,
-        } = &self.log.nodes.entries[id];
+        let entries = &self.log.nodes.entries;
+        let Current { seq, birth, state } = entries.current(id);
         print.add(0);
-        print.add_debug(key);
+        print.add_debug(&entries.key(id));
         match state {
             State::Vacant => print.add("vacant"),
-            State::Live(live) => {
+            State::Live(value) => {
                 print.add("live");
-                print.add_debug(&live.value);
-                print.add((&live.version, live.incarnation, live.size));
-                print.add(*round == self.round);
+                print.add_debug(value);
+                let source = entries.live(id);
+                print.add(source.map(|entry| (entry.version, entry.incarnation)));
+                print.add(self.is_marked(id));
             }
-            State::Dead(dead) => {
+            State::Dead { last, inferred } => {
                 print.add("dead");
-                print.add_debug(&dead.last);
-                print.add((dead.size, dead.inferred));
+                print.add_debug(&last);
+                print.add(inferred);
             }
         }
-        print.add((ranks.of(*seq), ranks.of(*born), reborn_inferred));
+        let Birth { at, inferred } = birth;
+        print.add((ranks.of(seq), ranks.of(at), inferred, entries.size(id)));
+        let chain = entries.chain(id);
         print.add(chain.ids().len());
         for id in chain.ids() {
             let OldNode {
                 links: _,
                 in_list,
-                reborn_inferred,
                 entry: _,
                 seq,
                 until,
-                born,
+                birth: Birth { at, inferred },
                 state,
                 cost,
                 owner,
                 next_owned: _,
             } = &self.log.nodes.olds[id];
-            print.add([seq, until, born].map(|seq| ranks.of(*seq)));
+            print.add([seq, until, at].map(|seq| ranks.of(*seq)));
             let kept = match state {
                 OldState::Deleted { .. } => self.log.pins.has_pass_end(*owner),
                 OldState::Value(_) | OldState::Vacant => self.log.pins.get(*owner).is_some(),
             };
             let owner = ranks.of(*owner).filter(|_| kept);
-            print.add((in_list, reborn_inferred, cost, owner));
+            print.add((in_list, inferred, cost, owner));
             match state {
                 OldState::Vacant => print.add("vacant"),
                 OldState::Value(value) => print.add_debug(&("value", value)),

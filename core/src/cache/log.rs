@@ -6,7 +6,8 @@
 use crate::key::Key;
 use crate::probe::{canary, reach};
 
-use super::nodes::{Dead, EntryNode, Link, Live, Nodes, OldNode, OldState, State};
+use super::entries::{Birth, Live, State};
+use super::nodes::{Link, Nodes, OldNode, OldState};
 use super::pins::Pins;
 
 /// What an entry, and what a superseded value costs beside its content, in bytes. Constants
@@ -52,118 +53,114 @@ impl<K: Key, V: Clone> Log<K, V> {
     }
 
     /// A key that the log does not know yet.
-    pub(super) fn add(&mut self, key: K, live: Live<V>, round: u32) -> u32 {
+    pub(super) fn add(&mut self, key: K, live: Live<'_, V>) -> u32 {
         let seq = self.advance();
-        let entry = EntryNode {
-            key: Some(key),
-            state: State::Live(live),
-            seq,
-            born: seq,
-            round,
-            ..EntryNode::default()
-        };
-        let id = self.nodes.entries.insert(entry);
+        let id = self.nodes.entries.insert(key, live, seq);
         self.nodes.push_last(Link::entry(id));
         id
     }
 
     /// Another version of the same incarnation.
-    pub(super) fn update(&mut self, id: u32, live: Live<V>) {
+    pub(super) fn update(&mut self, id: u32, live: Live<'_, V>) {
         let seq = self.advance();
         self.supersede(id, seq);
-        self.put(id, State::Live(live), seq);
+        self.put(id, live, seq);
     }
 
     /// Another incarnation: of a tombstone, or of a live object, whose delete is then inferred and
     /// has a sequence number of its own.
-    pub(super) fn recreate(&mut self, id: u32, live: Live<V>) {
-        let inferred = match &self.nodes.entries[id].state {
-            State::Dead(dead) => dead.inferred,
+    pub(super) fn recreate(&mut self, id: u32, live: Live<'_, V>) {
+        let (inferred, seq) = match self.nodes.entries.state(id) {
+            State::Dead { inferred, .. } => {
+                let seq = self.advance();
+                self.supersede(id, seq);
+                (inferred, seq)
+            }
             State::Live(_) | State::Vacant => {
                 let deleted = self.advance();
                 self.supersede(id, deleted);
                 reach!("re-created object without a delete");
-                true
+                (true, self.advance())
             }
         };
-        let seq = self.advance();
-        self.supersede(id, seq);
-        self.put(id, State::Live(live), seq);
-        let entry = &mut self.nodes.entries[id];
-        if !canary!(MergeRecreation) {
-            entry.born = seq;
-        }
-        entry.reborn_inferred = inferred;
+        self.put(id, live, seq);
+        let entries = &mut self.nodes.entries;
+        let at = if canary!(MergeRecreation) {
+            entries.birth(id).at
+        } else {
+            seq
+        };
+        entries.set_birth(id, Birth { at, inferred });
     }
 
     /// Deletes a live object. Returns its key where nobody has seen it: then nothing is left.
     pub(super) fn delete(&mut self, id: u32, last: Option<V>, inferred: bool) -> Option<K> {
         let seq = self.advance();
-        let entry = &self.nodes.entries[id];
-        let seen = self.pins.oldest_covering(entry.seq, seq).is_some();
-        if canary!(ForgetTombstones) || !seen && entry.chain.is_empty() {
+        let entries = &self.nodes.entries;
+        let seen = self.pins.oldest_covering(entries.seq(id), seq).is_some();
+        if canary!(ForgetTombstones) || !seen && entries.chain(id).is_empty() {
             return self.forget(id);
         }
-        let live = entry.live()?;
-        let last = last.unwrap_or_else(|| live.value.clone());
-        let dead = Dead {
-            last: Some(last),
-            size: live.size,
-            inferred,
-        };
+        let last = last.or_else(|| Some(entries.live(id)?.value.clone()))?;
         self.supersede(id, seq);
-        self.put(id, State::Dead(dead), seq);
+        self.nodes.entries.bury(id, last, inferred, seq);
+        self.nodes.move_to_last(Link::entry(id));
         self.carry_tombstone(id);
         None
     }
 
-    fn put(&mut self, id: u32, state: State<V>, seq: u64) {
-        let entry = &mut self.nodes.entries[id];
-        entry.state = state;
-        entry.seq = seq;
+    fn put(&mut self, id: u32, live: Live<'_, V>, seq: u64) {
+        self.nodes.entries.put(id, live, seq);
         self.nodes.move_to_last(Link::entry(id));
     }
 
-    /// Takes the current version out of an entry, and keeps it if somebody still needs it.
+    /// Takes the current version out of an entry that is about to be another one, if somebody still
+    /// needs it.
     fn supersede(&mut self, id: u32, until: u64) {
+        let entries = &self.nodes.entries;
+        let seq = entries.seq(id);
+        if entries.is_live(id) && self.keeper(false, seq, until).is_none() {
+            return;
+        }
         self.drop_tombstone(id);
-        let entry = &mut self.nodes.entries[id];
-        let state = core::mem::take(&mut entry.state);
-        let (seq, born, reborn_inferred) = (entry.seq, entry.born, entry.reborn_inferred);
-        let (state, cost) = match state {
-            State::Live(live) => {
-                let cost = OLD_COST.saturating_add(bounded(live.size));
-                (OldState::Value(live.value), cost)
-            }
-            State::Dead(dead) => {
-                let inferred = dead.inferred;
-                (OldState::Deleted { inferred }, 0)
-            }
+        let entries = &self.nodes.entries;
+        let deleted = match entries.state(id) {
+            State::Live(_) => None,
+            State::Dead { inferred, .. } => Some(inferred),
             State::Vacant => return,
         };
-        let Some(owner) = self.keeper(&state, seq, until) else {
+        let Some(owner) = self.keeper(deleted.is_some(), seq, until) else {
             return;
+        };
+        let entries = &mut self.nodes.entries;
+        let (value, birth) = (entries.take_value(id), entries.birth(id));
+        let (state, cost) = match (deleted, value) {
+            (Some(inferred), _) => (OldState::Deleted { inferred }, 0),
+            (None, Some(value)) => {
+                let cost = OLD_COST.saturating_add(bounded(entries.size(id)));
+                (OldState::Value(value), cost)
+            }
+            (None, None) => return,
         };
         let in_list = self.pins.pass_reaches(seq) && !canary!(LoseOvertaken);
         reach!("pass overtaken by a write", in_list);
         reach!(
             "tombstone overtaken by a re-created object",
-            matches!(state, OldState::Deleted { .. })
+            deleted.is_some()
         );
         let old = OldNode {
             in_list,
-            reborn_inferred,
             entry: id,
             seq,
             until,
-            born,
+            birth,
             state,
             cost,
             ..OldNode::default()
         };
         self.retained += u128::from(cost);
         let old = self.nodes.olds.insert(old);
-        self.nodes.entries[id].chain.push(old);
+        self.nodes.entries.push_old(id, old);
         if in_list {
             self.nodes.insert_after(Link::entry(id), Link::old(old));
         }
@@ -172,24 +169,19 @@ impl<K: Key, V: Clone> Log<K, V> {
 
     /// What a tombstone costs, its key included.
     pub(super) fn tombstone_cost(&self, id: u32) -> Option<u64> {
-        let entry = &self.nodes.entries[id];
-        match (&entry.state, &entry.key) {
-            (State::Dead(dead), Some(key)) => {
-                let key = bounded(K::bytes(key.borrow()).len());
-                Some(
-                    ENTRY_COST
-                        .saturating_add(bounded(dead.size))
-                        .saturating_add(key),
-                )
-            }
-            _ => None,
-        }
+        let entries = &self.nodes.entries;
+        let State::Dead { .. } = entries.state(id) else {
+            return None;
+        };
+        let key = bounded(K::bytes(entries.key(id)?.borrow()).len());
+        let size = bounded(entries.size(id));
+        Some(ENTRY_COST.saturating_add(size).saturating_add(key))
     }
 
     /// The version that a tombstone is charged to: the newest value that somebody saw.
     pub(super) fn newest_value(&self, id: u32) -> Option<u32> {
         let olds = &self.nodes.olds;
-        let chain = &self.nodes.entries[id].chain;
+        let chain = self.nodes.entries.chain(id);
         chain.newest_where(|old| matches!(olds[old].state, OldState::Value(_)))
     }
 
@@ -199,16 +191,16 @@ impl<K: Key, V: Clone> Log<K, V> {
         match (self.tombstone_cost(id), self.newest_value(id)) {
             (Some(cost), Some(newest)) => self.charge(newest, cost),
             (Some(_), None) => {
-                if let State::Dead(dead) = &mut self.nodes.entries[id].state {
-                    dead.last = None;
-                }
+                self.nodes.entries.take_value(id);
             }
             (None, _) => {}
         }
     }
 
     fn drop_tombstone(&mut self, id: u32) {
-        if let (Some(cost), Some(newest)) = (self.tombstone_cost(id), self.newest_value(id)) {
+        if let Some(cost) = self.tombstone_cost(id)
+            && let Some(newest) = self.newest_value(id)
+        {
             self.retained -= u128::from(cost);
             let old = &mut self.nodes.olds[newest];
             old.cost -= cost;
@@ -279,7 +271,8 @@ impl<K: Key, V: Clone> Log<K, V> {
         let orphan = self.pins.pop_orphan(|id| olds[id].next_owned)?;
         self.count_step();
         let old = &self.nodes.olds[orphan];
-        match self.keeper(&old.state, old.seq, old.until) {
+        let deleted = matches!(old.state, OldState::Deleted { .. });
+        match self.keeper(deleted, old.seq, old.until) {
             Some(owner) => {
                 reach!("superseded version handed to the next older subscriber");
                 reach!(
@@ -296,10 +289,11 @@ impl<K: Key, V: Clone> Log<K, V> {
     /// For whom a version that was in force in `[seq, until)` is kept: a value for the oldest pin
     /// that covers it, which pays; a tombstone for a pass under way that must still hand it out. (A
     /// subscriber at rest does not care: having nothing is the same with a tombstone and without.)
-    fn keeper(&self, state: &OldState<V>, seq: u64, until: u64) -> Option<u64> {
-        match state {
-            OldState::Deleted { .. } => self.pins.oldest_pass_covering(seq, until),
-            OldState::Value(_) | OldState::Vacant => self.pins.oldest_covering(seq, until),
+    fn keeper(&self, deleted: bool, seq: u64, until: u64) -> Option<u64> {
+        if deleted {
+            self.pins.oldest_pass_covering(seq, until)
+        } else {
+            self.pins.oldest_covering(seq, until)
         }
     }
 
@@ -315,13 +309,10 @@ impl<K: Key, V: Clone> Log<K, V> {
         }
         let carried = self.newest_value(id) == Some(old);
         let Nodes { entries, olds, .. } = &mut self.nodes;
-        let entry = &mut entries[id];
-        entry.chain.remove(seq, |id| olds[id].seq);
+        entries.remove_old(id, seq, |id| olds[id].seq);
         self.retained -= u128::from(olds.remove(old).cost);
-        let (is_last, is_dead) = (
-            entry.chain.is_empty(),
-            matches!(entry.state, State::Dead(_)),
-        );
+        let is_last = entries.chain(id).is_empty();
+        let is_dead = matches!(entries.state(id), State::Dead { .. });
         if is_dead && is_last {
             return self.forget(id).map(|key| (id, key));
         }
@@ -333,21 +324,20 @@ impl<K: Key, V: Clone> Log<K, V> {
 
     fn forget(&mut self, id: u32) -> Option<K> {
         self.nodes.unlink(Link::entry(id));
-        self.nodes.entries.remove(id).key
+        self.nodes.entries.remove(id)
     }
 
     /// The version of an entry that was in force at `position`, if it was a value.
-    pub(super) fn value_at(&self, id: u32, position: u64) -> Option<(&V, u64)> {
+    pub(super) fn value_at(&self, id: u32, position: u64) -> Option<(&V, Birth)> {
         let olds = &self.nodes.olds;
         let seq_of = |id: u32| {
             self.count_step();
             olds[id].seq
         };
-        let old = &olds[self.nodes.entries[id]
-            .chain
-            .newest_up_to(position, seq_of)?];
+        let chain = self.nodes.entries.chain(id);
+        let old = &olds[chain.newest_up_to(position, seq_of)?];
         match &old.state {
-            OldState::Value(value) if position < old.until => Some((value, old.born)),
+            OldState::Value(value) if position < old.until => Some((value, old.birth)),
             OldState::Value(_) | OldState::Deleted { .. } | OldState::Vacant => None,
         }
     }

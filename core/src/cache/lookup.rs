@@ -5,17 +5,16 @@ use core::ops::RangeBounds;
 
 use crate::index::{Both, Ids, Index, IndexBy, IndexId, KeyOrder, KeyOrderId};
 use crate::key::Key;
-use crate::slab::Slab;
 
-use super::nodes::EntryNode;
-use super::{Cache, Entry, view};
+use super::entries::Entries;
+use super::{Cache, Entry};
 
 /// Live objects that were found through an index: in an order that depends on nothing but the
 /// calls so far (that of the places that the objects have in the cache), whether there are two of
 /// them or a million.
 #[derive(Clone)]
 pub struct Found<'a, K, V, I> {
-    entries: &'a Slab<EntryNode<K, V>>,
+    entries: &'a Entries<K, V>,
     ids: I,
 }
 
@@ -24,7 +23,7 @@ impl<'a, K, V, I: Iterator<Item = u32>> Iterator for Found<'a, K, V, I> {
 
     fn next(&mut self) -> Option<Self::Item> {
         // Only what is live is in an index.
-        self.ids.find_map(|id| view(&self.entries[id]))
+        self.ids.find_map(|id| self.entries.live(id))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -81,14 +80,14 @@ impl<K: Key, V, S> Cache<K, V, S> {
     /// All objects in the order of their keys' bytes; none if there is no such order.
     pub fn iter_by_key(&self, id: KeyOrderId) -> impl DoubleEndedIterator<Item = Entry<'_, K, V>> {
         let keys = self.indexes.order(id).into_iter().flat_map(KeyOrder::iter);
-        keys.filter_map(|(_, id)| view(&self.log.nodes.entries[id]))
+        keys.filter_map(|(_, id)| self.log.nodes.entries.live(id))
     }
 
     /// The objects whose keys' bytes begin with `prefix`, in the order of their keys' bytes.
     pub fn prefix(&self, id: KeyOrderId, prefix: &[u8]) -> impl Iterator<Item = Entry<'_, K, V>> {
         let order = self.indexes.order(id).into_iter();
         let keys = order.flat_map(move |order| order.prefix(prefix));
-        keys.filter_map(|(_, id)| view(&self.log.nodes.entries[id]))
+        keys.filter_map(|(_, id)| self.log.nodes.entries.live(id))
     }
 
     /// The objects whose keys are within `bounds` (`"a".."b"`, or from after the last one of a page
@@ -105,7 +104,7 @@ impl<K: Key, V, S> Cache<K, V, S> {
         let keys = order.flat_map(move |order| {
             order.range((bounds.start_bound().cloned(), bounds.end_bound().cloned()))
         });
-        keys.filter_map(|(_, id)| view(&self.log.nodes.entries[id]))
+        keys.filter_map(|(_, id)| self.log.nodes.entries.live(id))
     }
 
     fn found<I>(&self, ids: I) -> Found<'_, K, V, I> {
@@ -122,7 +121,7 @@ impl<K: Key, V, S: BuildHasher> Cache<K, V, S> {
     pub(crate) fn add_index(&mut self, by: IndexBy<K, V>) -> IndexId {
         let mut index = Index::new(by, self.hasher.hash_one("index"));
         for id in self.log.nodes.live_ids() {
-            if let Some(entry) = view(&self.log.nodes.entries[id]) {
+            if let Some(entry) = self.log.nodes.entries.live(id) {
                 index.put(id, entry.key.borrow(), entry.value);
             }
         }
@@ -139,7 +138,7 @@ impl<K: Key, V, S: BuildHasher> Cache<K, V, S> {
         indexes.hold_order(|| {
             let mut order = KeyOrder::new();
             for id in log.nodes.live_ids() {
-                if let Some(key) = &log.nodes.entries[id].key {
+                if let Some(key) = log.nodes.entries.key(id) {
                     order.insert(key.clone(), id);
                 }
             }

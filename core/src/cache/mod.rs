@@ -44,13 +44,14 @@ use crate::digest::Digest;
 use crate::index::Indexes;
 use crate::key::Key;
 use crate::table::Table;
-use crate::token::{Incarnation, Revision, Version, VersionRef};
+use crate::token::{Incarnation, Revision, VersionRef};
 
 mod chain;
 mod changes;
 #[cfg(test)]
 mod check;
 mod delta;
+mod entries;
 #[cfg(feature = "simulated")]
 mod fingerprint;
 mod log;
@@ -76,12 +77,16 @@ pub(crate) use write::Upserted;
 
 use changes::Follower;
 use log::Log;
-use nodes::{EntryNode, Node};
+use marking::Marks;
+use nodes::Node;
 use subscribers::Subscribers;
 
 /// How many versions each write and each poll settle of those that nobody pays for any more. More
 /// than a write can leave behind, so that they never pile up.
 const STEPS_PER_CALL: usize = 4;
+
+/// How many keys are looked up before what was found is looked at.
+const LOOK_AHEAD: usize = 32;
 
 /// A local copy of a collection, together with what its subscribers still have to be told.
 ///
@@ -100,9 +105,8 @@ pub struct Cache<K: Key, V, S = foldhash::fast::FixedState> {
     /// Of live objects: keys and sizes. Wide enough for any sum of sizes.
     bytes: u128,
     digest: Option<Digest>,
-    /// The running or last list's number, and how many live entries it has marked.
-    round: u32,
-    marked: usize,
+    /// Which live entries the running or last list has marked.
+    marks: Marks,
     epoch: u64,
     /// What is here comes from a snapshot, and the source has not confirmed it yet.
     restored: bool,
@@ -135,7 +139,7 @@ pub struct Entry<'a, K, V> {
     /// Its value.
     pub value: &'a V,
     /// The version that its source stamped on it.
-    pub version: &'a Version,
+    pub version: VersionRef<'a>,
     /// Its incarnation, where the source told.
     pub incarnation: Option<Incarnation>,
     /// Its size on the wire, in bytes.
@@ -173,7 +177,7 @@ impl<K: Key, V, S> Cache<K, V, S> {
     pub fn iter(&self) -> impl Iterator<Item = Entry<'_, K, V>> {
         let nodes = &self.log.nodes;
         nodes.walk().filter_map(|node| match node {
-            Node::Entry(id) => view(&nodes.entries[id]),
+            Node::Entry(id) => nodes.entries.live(id),
             Node::Old(_) | Node::Gap(_) | Node::End => None,
         })
     }
@@ -245,7 +249,7 @@ impl<K: Key, V, S: BuildHasher> Cache<K, V, S> {
 
     /// The live object at a place.
     pub(crate) fn entry_at(&self, Place(id): Place) -> Option<Entry<'_, K, V>> {
-        view(&self.log.nodes.entries[id?])
+        self.log.nodes.entries.live(id?)
     }
 
     /// Whether there is a live object with this key.
@@ -254,33 +258,47 @@ impl<K: Key, V, S: BuildHasher> Cache<K, V, S> {
         self.find_live(key).is_some()
     }
 
+    /// Looks at what changes of these keys will look at. A search and a change wait for memory half
+    /// a dozen times, each time for what the last wait brought; the searches for many keys do not
+    /// wait for each other. Changes nothing. `value` looks at a value as dropping it does.
+    pub(crate) fn look_ahead<'k>(
+        &self,
+        keys: impl IntoIterator<Item = &'k K::Borrowed>,
+        value: impl Fn(&V) -> usize,
+    ) where
+        K::Borrowed: 'k,
+    {
+        let nodes = &self.log.nodes;
+        let mut hashes = keys.into_iter().map(|key| self.hasher.hash_one(key));
+        let mut touched = 0;
+        loop {
+            let mut ids = [None; LOOK_AHEAD];
+            let mut begun = false;
+            for (id, hash) in ids.iter_mut().zip(&mut hashes) {
+                *id = self.table.candidate(hash);
+                begun = true;
+            }
+            if !begun {
+                break;
+            }
+            for id in ids.into_iter().flatten() {
+                touched ^= nodes.touch(id, &value);
+            }
+        }
+        core::hint::black_box(touched);
+    }
+
     /// The entry of a key, live or not.
     fn find(&self, key: &K::Borrowed) -> Option<u32> {
         let entries = &self.log.nodes.entries;
-        let is_it = |id: u32| {
-            entries[id]
-                .key
-                .as_ref()
-                .is_some_and(|other| other.borrow() == key)
-        };
+        let is_it = |id: u32| entries.key(id).is_some_and(|other| other.borrow() == key);
         self.table.find(self.hasher.hash_one(key), is_it)
     }
 
     fn find_live(&self, key: &K::Borrowed) -> Option<u32> {
         self.find(key)
-            .filter(|id| self.log.nodes.entries[*id].live().is_some())
+            .filter(|id| self.log.nodes.entries.is_live(*id))
     }
-}
-
-fn view<K, V>(entry: &EntryNode<K, V>) -> Option<Entry<'_, K, V>> {
-    let (key, live) = (entry.key.as_ref()?, entry.live()?);
-    Some(Entry {
-        key,
-        value: &live.value,
-        version: &live.version,
-        incarnation: live.incarnation,
-        size: live.size,
-    })
 }
 
 impl<K: Key, V, S> fmt::Debug for Cache<K, V, S> {

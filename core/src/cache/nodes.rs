@@ -1,10 +1,10 @@
 //! Entries, superseded versions and gaps, all linked in one list in the order of their sequence
 //! numbers.
 
+use crate::key::Key;
 use crate::slab::Slab;
-use crate::token::{Incarnation, Version};
 
-use super::chain::Chain;
+use super::entries::{Birth, Entries};
 
 const KIND_SHIFT: u32 = 30;
 const ID_MASK: u32 = (1 << KIND_SHIFT) - 1;
@@ -66,89 +66,17 @@ impl Default for Links {
     }
 }
 
-/// A live object.
-#[derive(Clone)]
-pub(super) struct Live<V> {
-    pub(super) value: V,
-    pub(super) version: Version,
-    pub(super) incarnation: Option<Incarnation>,
-    pub(super) size: usize,
-}
-
-/// A tombstone: what is left of an object while some cursor still has an older version of it.
-#[derive(Clone)]
-pub(super) struct Dead<V> {
-    /// The last known state before it went; `None` where nobody has seen the object, and the
-    /// tombstone is kept for the sake of its chain alone.
-    pub(super) last: Option<V>,
-    /// The size of that state.
-    pub(super) size: usize,
-    pub(super) inferred: bool,
-}
-
-#[derive(Clone, Default)]
-pub(super) enum State<V> {
-    /// A free place in the slab.
-    #[default]
-    Vacant,
-    Live(Live<V>),
-    Dead(Dead<V>),
-}
-
-/// A key, its current version, and the chain of those that were superseded.
-#[derive(Clone)]
-pub(super) struct EntryNode<K, V> {
-    pub(super) links: Links,
-    /// `None` in a free place only.
-    pub(super) key: Option<K>,
-    pub(super) state: State<V>,
-    /// When the current version came.
-    pub(super) seq: u64,
-    /// When the current incarnation was added. A tombstone's is that of the object that went.
-    pub(super) born: u64,
-    /// The delete between the incarnation before and this one was inferred.
-    pub(super) reborn_inferred: bool,
-    /// The last marking round that saw it.
-    pub(super) round: u32,
-    pub(super) chain: Chain,
-}
-
-impl<K, V> Default for EntryNode<K, V> {
-    fn default() -> Self {
-        Self {
-            links: Links::default(),
-            key: None,
-            state: State::Vacant,
-            seq: 0,
-            born: 0,
-            reborn_inferred: false,
-            round: 0,
-            chain: Chain::Empty,
-        }
-    }
-}
-
-impl<K, V> EntryNode<K, V> {
-    pub(super) fn live(&self) -> Option<&Live<V>> {
-        match &self.state {
-            State::Live(live) => Some(live),
-            State::Dead(_) | State::Vacant => None,
-        }
-    }
-}
-
 /// A superseded version: what a key was in `[seq, until)`. Lives as long as a pin covers it.
 #[derive(Clone)]
 pub(super) struct OldNode<V> {
     pub(super) links: Links,
     /// It is still in the list, at its old place, for a pass that has not come by yet.
     pub(super) in_list: bool,
-    pub(super) reborn_inferred: bool,
     /// Whose version it is.
     pub(super) entry: u32,
     pub(super) seq: u64,
     pub(super) until: u64,
-    pub(super) born: u64,
+    pub(super) birth: Birth,
     pub(super) state: OldState<V>,
     /// The bytes that it is charged with.
     pub(super) cost: u64,
@@ -175,11 +103,10 @@ impl<V> Default for OldNode<V> {
         Self {
             links: Links::default(),
             in_list: false,
-            reborn_inferred: false,
             entry: 0,
             seq: 0,
             until: 0,
-            born: 0,
+            birth: Birth::default(),
             state: OldState::Vacant,
             cost: 0,
             owner: 0,
@@ -206,7 +133,7 @@ pub(super) struct GapNode {
 /// All nodes, and the list through them.
 #[derive(Clone)]
 pub(super) struct Nodes<K, V> {
-    pub(super) entries: Slab<EntryNode<K, V>>,
+    pub(super) entries: Entries<K, V>,
     pub(super) olds: Slab<OldNode<V>>,
     pub(super) gaps: Slab<GapNode>,
     first: Link,
@@ -226,14 +153,14 @@ impl<K, V> Nodes<K, V> {
     /// The entries that are live, in the same order.
     pub(super) fn live_ids(&self) -> impl Iterator<Item = u32> {
         self.walk().filter_map(|node| match node {
-            Node::Entry(id) => self.entries[id].live().map(|_| id),
+            Node::Entry(id) => self.entries.is_live(id).then_some(id),
             Node::Old(_) | Node::Gap(_) | Node::End => None,
         })
     }
 
     pub(super) const fn new() -> Self {
         Self {
-            entries: Slab::new(),
+            entries: Entries::new(),
             olds: Slab::new(),
             gaps: Slab::new(),
             first: Link::END,
@@ -243,7 +170,7 @@ impl<K, V> Nodes<K, V> {
 
     fn links(&self, link: Link) -> Links {
         match link.node() {
-            Node::Entry(id) => self.entries[id].links,
+            Node::Entry(id) => self.entries.links(id),
             Node::Old(id) => self.olds[id].links,
             Node::Gap(id) => self.gaps[id].links,
             Node::End => Links {
@@ -253,9 +180,18 @@ impl<K, V> Nodes<K, V> {
         }
     }
 
+    fn set_links(&mut self, link: Link, links: Links) {
+        match link.node() {
+            Node::Entry(id) => *self.entries.links_mut(id) = links,
+            Node::Old(id) => self.olds[id].links = links,
+            Node::Gap(id) => self.gaps[id].links = links,
+            Node::End => (self.last, self.first) = (links.prev, links.next),
+        }
+    }
+
     fn set_prev(&mut self, link: Link, prev: Link) {
         match link.node() {
-            Node::Entry(id) => self.entries[id].links.prev = prev,
+            Node::Entry(id) => self.entries.links_mut(id).prev = prev,
             Node::Old(id) => self.olds[id].links.prev = prev,
             Node::Gap(id) => self.gaps[id].links.prev = prev,
             Node::End => self.last = prev,
@@ -264,7 +200,7 @@ impl<K, V> Nodes<K, V> {
 
     fn set_next(&mut self, link: Link, next: Link) {
         match link.node() {
-            Node::Entry(id) => self.entries[id].links.next = next,
+            Node::Entry(id) => self.entries.links_mut(id).next = next,
             Node::Old(id) => self.olds[id].links.next = next,
             Node::Gap(id) => self.gaps[id].links.next = next,
             Node::End => self.first = next,
@@ -294,7 +230,10 @@ impl<K, V> Nodes<K, V> {
     }
 
     pub(super) fn push_last(&mut self, link: Link) {
-        self.insert_after(self.last, link);
+        let prev = core::mem::replace(&mut self.last, link);
+        let next = Link::END;
+        self.set_links(link, Links { prev, next });
+        self.set_next(prev, link);
     }
 
     pub(super) fn move_to_last(&mut self, link: Link) {
@@ -302,6 +241,17 @@ impl<K, V> Nodes<K, V> {
             self.unlink(link);
             self.push_last(link);
         }
+    }
+
+    /// Looks at an entry and at its neighbours, as moving it does. The answer has no meaning, and
+    /// cannot be had without that.
+    pub(super) fn touch(&self, id: u32, value: impl Fn(&V) -> usize) -> usize
+    where
+        K: Key,
+    {
+        let Links { prev, next } = self.entries.links(id);
+        let neighbours = self.next(prev).0 ^ self.prev(next).0;
+        self.entries.touch(id, value) ^ neighbours as usize
     }
 
     /// Takes an entry or a superseded version out of the list.

@@ -7,8 +7,9 @@ use crate::key::Key;
 use crate::probe::{canary, reach};
 
 use super::delta::{Delta, Mark, Polled};
+use super::entries::{Birth, Current, State};
 use super::log::Log;
-use super::nodes::{Link, Node, OldState, State};
+use super::nodes::{Link, Node, OldState};
 use super::subscribers::{Filter, Pass, SubscriberId};
 use super::{Cache, STEPS_PER_CALL};
 
@@ -50,8 +51,7 @@ struct Span<'a, K, V> {
 /// What a key is at the end of a pass.
 struct Now<'a, V> {
     seq: u64,
-    born: u64,
-    reborn_inferred: bool,
+    birth: Birth,
     state: NowState<'a, V>,
 }
 
@@ -299,25 +299,13 @@ impl<K: Key, V: Clone> Log<K, V> {
             Node::End => return Visit::Beyond,
             Node::Gap(_) => return Visit::Skip,
             Node::Entry(id) => {
-                let entry = &self.nodes.entries[id];
-                let state = match &entry.state {
+                let Current { seq, birth, state } = self.nodes.entries.current(id);
+                let state = match state {
                     State::Vacant => return Visit::Skip,
-                    State::Live(live) => NowState::Value(&live.value),
-                    State::Dead(dead) => NowState::Gone {
-                        last: dead.last.as_ref(),
-                        inferred: dead.inferred,
-                    },
+                    State::Live(value) => NowState::Value(value),
+                    State::Dead { last, inferred } => NowState::Gone { last, inferred },
                 };
-                let (seq, born, reborn_inferred) = (entry.seq, entry.born, entry.reborn_inferred);
-                (
-                    id,
-                    Now {
-                        seq,
-                        born,
-                        reborn_inferred,
-                        state,
-                    },
-                )
+                (id, Now { seq, birth, state })
             }
             Node::Old(id) => {
                 let old = &self.nodes.olds[id];
@@ -332,22 +320,14 @@ impl<K: Key, V: Clone> Log<K, V> {
                         inferred: *inferred,
                     },
                 };
-                let (seq, born, reborn_inferred) = (old.seq, old.born, old.reborn_inferred);
-                (
-                    old.entry,
-                    Now {
-                        seq,
-                        born,
-                        reborn_inferred,
-                        state,
-                    },
-                )
+                let (seq, birth) = (old.seq, old.birth);
+                (old.entry, Now { seq, birth, state })
             }
         };
         if now.seq > span.end {
             return Visit::Beyond;
         }
-        let Some(key) = &self.nodes.entries[id].key else {
+        let Some(key) = self.nodes.entries.key(id) else {
             return Visit::Skip;
         };
         self.compare(id, key, &now, span)
@@ -360,7 +340,7 @@ impl<K: Key, V: Clone> Log<K, V> {
         };
         let unchanged = now.seq <= span.base;
         let seen = match (&now.state, unchanged) {
-            (NowState::Value(value), true) => Some((*value, now.born)),
+            (NowState::Value(value), true) => Some((*value, now.birth)),
             (NowState::Gone { .. }, true) => None,
             (_, false) if span.base == 0 => None,
             (_, false) => self.value_at(id, span.base),
@@ -385,7 +365,7 @@ impl<K: Key, V: Clone> Log<K, V> {
             (Some(_), Some(_), _) if unchanged => Visit::Skip,
             (Some(_), None, NowState::Value(_)) if canary!(ForgetFilterLeave) => Visit::Skip,
             (None, Some(new), _) => Visit::Change(added(new), None),
-            (Some((old, born)), Some(new), _) if born == now.born => {
+            (Some((old, birth)), Some(new), _) if birth.at == now.birth.at => {
                 let updated = Delta::Updated {
                     key: key.clone(),
                     old: if canary!(OldIsCurrent) { new } else { old }.clone(),
@@ -396,10 +376,10 @@ impl<K: Key, V: Clone> Log<K, V> {
             // The incarnation that was seen has gone, and another one has taken its place.
             (Some((seen, _)), Some(new), _) => {
                 reach!("delete and re-create while a subscriber sleeps");
-                Visit::Change(deleted(seen, seen, now.reborn_inferred), Some(added(new)))
+                Visit::Change(deleted(seen, seen, now.birth.inferred), Some(added(new)))
             }
-            (Some((seen, born)), None, state) => {
-                let same = born == now.born;
+            (Some((seen, birth)), None, state) => {
+                let same = birth.at == now.birth.at;
                 let (last, inferred) = match state {
                     NowState::Value(new) if same => {
                         reach!("filter left while a subscriber sleeps");
@@ -407,7 +387,7 @@ impl<K: Key, V: Clone> Log<K, V> {
                     }
                     NowState::Value(_) => {
                         reach!("re-created outside the filter");
-                        (seen, now.reborn_inferred)
+                        (seen, now.birth.inferred)
                     }
                     NowState::Gone { last, inferred } if same => (last.unwrap_or(seen), *inferred),
                     NowState::Gone { inferred, .. } => {

@@ -5,7 +5,8 @@ use core::hash::BuildHasher;
 
 use crate::probe::{canary, reach};
 
-use super::nodes::{Live, State};
+use super::entries::{Entries, Live};
+use super::marking::Marks;
 use super::{
     Cache, Digest, Filter, Incarnation, Indexes, Key, Log, Place, Publication, Revision,
     STEPS_PER_CALL, SubscriberId, Subscribers, Table, VersionRef,
@@ -34,6 +35,12 @@ fn to_key<K: Key>(key: &K::Borrowed, owned: Option<&K>) -> K {
     owned.map_or_else(|| K::own(key), K::clone)
 }
 
+/// The hash that an entry is found by. Only a free place has no key, and those are not in the table.
+fn hash_of<K: Key, V>(hasher: &impl BuildHasher, entries: &Entries<K, V>, id: u32) -> u64 {
+    let key = entries.key(id);
+    key.map_or(0, |key| hasher.hash_one(key.borrow()))
+}
+
 /// What an upsert was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Upserted {
@@ -58,8 +65,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             live: 0,
             bytes: 0,
             digest: track_digest.then(Digest::default),
-            round: 0,
-            marked: 0,
+            marks: Marks::default(),
             epoch: 0,
             restored: false,
             published: None,
@@ -67,18 +73,32 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         }
     }
 
+    /// Room for so many objects, those that are here included, so that the table does not grow
+    /// step by step.
+    pub(crate) fn reserve(&mut self, objects: usize) {
+        let Self {
+            hasher, table, log, ..
+        } = self;
+        let entries = &log.nodes.entries;
+        table.reserve(objects, |id| hash_of(hasher, entries, id));
+    }
+
     /// A change of an object whose place is not known.
     #[cfg(test)]
     pub(crate) fn upsert(&mut self, upsert: Upsert<'_, K, V>) -> Upserted {
-        self.upsert_at(self.place(upsert.key), upsert)
+        self.upsert_at(self.place(upsert.key), upsert).1
     }
 
-    /// A change of an object. Whether there is a change at all, the caller has decided. An unknown
-    /// incarnation is taken for the one that is there.
+    /// A change of an object; tells its place from now on. Whether there is a change at all, the
+    /// caller has decided. An unknown incarnation is taken for the one that is there.
     ///
     /// This marks nothing: an event beside a list that is older than the list must not keep an
     /// object that the list no longer has.
-    pub(crate) fn upsert_at(&mut self, Place(found): Place, upsert: Upsert<'_, K, V>) -> Upserted {
+    pub(crate) fn upsert_at(
+        &mut self,
+        Place(found): Place,
+        upsert: Upsert<'_, K, V>,
+    ) -> (Place, Upserted) {
         let Upsert {
             key,
             owned,
@@ -93,31 +113,26 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         }
         let mut live = Live {
             value,
-            version: version.to_version(),
+            version,
             incarnation,
             size,
         };
         let (id, upserted) = match found {
             None => {
-                let round = self.unmarked_round();
-                let id = self.log.add(to_key(key, owned), live, round);
+                let id = self.log.add(to_key(key, owned), live);
                 let Self {
                     hasher, table, log, ..
                 } = self;
                 let entries = &log.nodes.entries;
-                // Only a free place has no key, and those are not in the table.
-                let hash_of = |id: u32| {
-                    entries[id]
-                        .key
-                        .as_ref()
-                        .map_or(0, |key| hasher.hash_one(key.borrow()))
-                };
+                let hash_of = |id| hash_of(hasher, entries, id);
                 table.insert(hasher.hash_one(key), id, hash_of);
+                self.count_in(id, version, size);
                 (id, Upserted::Added)
             }
-            Some(id) => match self.take_out(id) {
+            Some(id) => match self.recount(id, version, size) {
                 None => {
                     self.log.recreate(id, live);
+                    self.count_in(id, version, size);
                     (id, Upserted::Added)
                 }
                 Some(before)
@@ -139,13 +154,12 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         if indexed {
             self.index_staged(id, upserted);
         }
-        self.count_in(key, version, size);
         self.reclaim(STEPS_PER_CALL);
-        upserted
+        (Place(Some(id)), upserted)
     }
 
-    /// The same content under another version: nobody is told. An incarnation is learnt where it
-    /// was not known. False if no such object is live.
+    /// A change of the version only, of an object whose place is not known.
+    #[cfg(test)]
     pub(crate) fn restamp(
         &mut self,
         key: &K::Borrowed,
@@ -153,18 +167,24 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         incarnation: Option<Incarnation>,
         size: usize,
     ) -> bool {
-        let Some(id) = self.find_live(key) else {
+        self.restamp_at(self.place(key), version, incarnation, size)
+    }
+
+    /// The same content under another version: nobody is told. An incarnation is learnt where it
+    /// was not known. False if there is no live object.
+    pub(crate) fn restamp_at(
+        &mut self,
+        Place(found): Place,
+        version: VersionRef<'_>,
+        incarnation: Option<Incarnation>,
+        size: usize,
+    ) -> bool {
+        let recounted = found.and_then(|id| Some((id, self.recount(id, version, size)?)));
+        let Some((id, before)) = recounted else {
             return false;
         };
-        self.take_out(id);
-        if let State::Live(live) = &mut self.log.nodes.entries[id].state {
-            if version != live.version {
-                live.version = version.to_version();
-            }
-            live.incarnation = incarnation.or(live.incarnation);
-            live.size = size;
-        }
-        self.count_in(key, version, size);
+        let entries = &mut self.log.nodes.entries;
+        entries.restamp(id, version, incarnation.or(before), size);
         true
     }
 
@@ -183,7 +203,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     pub(super) fn delete_entry(&mut self, id: u32, last: Option<V>, inferred: bool) {
         self.take_out(id);
         if !self.indexes.is_empty()
-            && let Some(key) = &self.log.nodes.entries[id].key
+            && let Some(key) = self.log.nodes.entries.key(id)
         {
             self.indexes.take_out(id, key.borrow());
         }
@@ -332,7 +352,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     }
 
     fn index_staged(&mut self, id: u32, upserted: Upserted) {
-        let key = self.log.nodes.entries[id].key.as_ref();
+        let key = self.log.nodes.entries.key(id);
         let added = match upserted {
             Upserted::Added => key,
             Upserted::Updated | Upserted::Recreated => None,
@@ -340,25 +360,50 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         self.indexes.put_staged(id, added);
     }
 
-    fn count_in(&mut self, key: &K::Borrowed, version: VersionRef<'_>, size: usize) {
-        let key = K::bytes(key);
+    fn count_in(&mut self, id: u32, version: VersionRef<'_>, size: usize) {
+        let Some(key) = self.log.nodes.entries.key(id) else {
+            return;
+        };
+        let key = K::bytes(key.borrow());
         self.live += 1;
         self.bytes += key.len() as u128 + size as u128;
-        self.digest = self
-            .digest
-            .map(|digest| digest.plus(Digest::of(key, version)));
+        if let Some(digest) = &mut self.digest {
+            *digest = digest.plus(Digest::of(key, version));
+        }
     }
 
-    /// Takes a live object out of the sums, and tells its incarnation. `None` if it is not live.
-    fn take_out(&mut self, id: u32) -> Option<Option<Incarnation>> {
-        let entry = &self.log.nodes.entries[id];
-        let (key, live) = (entry.key.as_ref()?, entry.live()?);
-        let key = K::bytes(key.borrow());
+    /// Counts a live object as another state of it, and tells its incarnation. `None` if it is not
+    /// live.
+    fn recount(
+        &mut self,
+        id: u32,
+        version: VersionRef<'_>,
+        size: usize,
+    ) -> Option<Option<Incarnation>> {
+        let entries = &self.log.nodes.entries;
+        if !entries.is_live(id) {
+            return None;
+        }
+        self.bytes = self.bytes - entries.size(id) as u128 + size as u128;
+        if let Some(digest) = &mut self.digest {
+            let entry = entries.live(id)?;
+            let key = K::bytes(entry.key.borrow());
+            let without = digest.minus(Digest::of(key, entry.version));
+            *digest = without.plus(Digest::of(key, version));
+        }
+        Some(entries.incarnation(id))
+    }
+
+    /// Takes a live object out of the sums.
+    fn take_out(&mut self, id: u32) {
+        let Some(entry) = self.log.nodes.entries.live(id) else {
+            return;
+        };
+        let key = K::bytes(entry.key.borrow());
         self.live -= 1;
-        self.bytes -= key.len() as u128 + live.size as u128;
-        self.digest = self
-            .digest
-            .map(|digest| digest.minus(Digest::of(key, live.version.as_ref())));
-        Some(live.incarnation)
+        self.bytes -= key.len() as u128 + entry.size as u128;
+        if let Some(digest) = &mut self.digest {
+            *digest = digest.minus(Digest::of(key, entry.version));
+        }
     }
 }

@@ -2,14 +2,14 @@
 
 use core::hash::BuildHasher;
 
-use crate::cache::Upsert;
+use crate::cache::{Place, Upsert};
 use crate::config::{Class, RevisionOrder};
 use crate::informer::Informer;
 use crate::input::{Body, Item};
 use crate::key::Key;
 use crate::output::{BadInput, LimitKind, Notice, Rejection};
 use crate::probe::{canary, reach};
-use crate::token::{Incarnation, Revision, Version, VersionRef};
+use crate::token::{Incarnation, Revision, VersionRef};
 
 use super::is_before;
 use super::run::Snapshot;
@@ -257,8 +257,9 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         }
     }
 
-    /// Applies one change. Never back (P2): what is older than the cache is not applied.
-    pub(crate) fn apply(&mut self, change: Staged<K, V>, compare: Compare) -> Applied {
+    /// Applies one change, and tells where its key is now. Never back (P2): what is older than the
+    /// cache is not applied.
+    pub(crate) fn apply(&mut self, change: Staged<K, V>, compare: Compare) -> (Applied, Place) {
         match change {
             Staged::Upsert(StagedUpsert {
                 key,
@@ -277,7 +278,11 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 };
                 self.apply_upsert(upsert, compare)
             }
-            Staged::Delete(delete) => self.apply_delete(delete),
+            Staged::Delete(mut delete) => {
+                let last = delete.last.take();
+                let applied = self.apply_delete(&delete, last);
+                (applied, self.cache.place(delete.key.borrow()))
+            }
             // Its last good version stays in force.
             Staged::Rejected {
                 key,
@@ -289,18 +294,23 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                     self.cache.delete(key.borrow(), None, false);
                 }
                 self.quarantine.reject(key.clone(), error.clone());
+                let place = self.cache.place(key.borrow());
                 self.notices.push(Notice::ObjectRejected {
                     key,
                     version,
                     error,
                 });
-                Applied::Unchanged
+                (Applied::Unchanged, place)
             }
         }
     }
 
     /// Applies one upsert. A key is only made where there is something to remember it for.
-    pub(crate) fn apply_upsert(&mut self, upsert: Upsert<'_, K, V>, compare: Compare) -> Applied {
+    pub(crate) fn apply_upsert(
+        &mut self,
+        upsert: Upsert<'_, K, V>,
+        compare: Compare,
+    ) -> (Applied, Place) {
         let Upsert {
             key,
             version,
@@ -333,41 +343,41 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                     "same content in another history",
                     compare == Compare::Rewound
                 );
-                self.cache.restamp(key, version, incarnation, size);
-                return Applied::Unchanged;
+                self.cache.restamp_at(place, version, incarnation, size);
+                return (Applied::Unchanged, place);
             }
             if older && compare != Compare::Rewound && !canary!(ApplyOlderVersions) {
                 reach!("older version ignored");
-                return Applied::Unchanged;
+                return (Applied::Unchanged, place);
             }
             if canary!(CompareVersionWithRevision)
                 && let Some(complete) = &self.position.complete
                 && is_before(&version.to_version().as_revision(), complete)
             {
-                return Applied::Unchanged;
+                return (Applied::Unchanged, place);
             }
         } else if !canary!(Resurrect)
             && self.graves.has_any()
             && self.graves.covers(&upsert.to_key(), version, incarnation)
         {
             reach!("grave stopped a resurrection");
-            return Applied::Unchanged;
+            return (Applied::Unchanged, place);
         } else if known.is_some() {
             applied = Applied::Updated;
         }
-        self.cache.upsert_at(place, upsert);
-        applied
+        let (place, _) = self.cache.upsert_at(place, upsert);
+        (applied, place)
     }
 
-    fn apply_delete(&mut self, delete: StagedDelete<K, V>) -> Applied {
+    fn apply_delete(&mut self, delete: &StagedDelete<K, V>, last: Option<V>) -> Applied {
         let was_rejected = self.release(&delete.key);
         if self.is_unordered() {
-            if self.is_old_delete(&delete, was_rejected) {
+            if self.is_old_delete(delete, was_rejected) {
                 return Applied::Unchanged;
             }
-            self.bury(&delete);
+            self.bury(delete);
         }
-        if self.cache.delete(delete.key.borrow(), delete.last, false) {
+        if self.cache.delete(delete.key.borrow(), last, false) {
             Applied::Updated
         } else {
             Applied::Unchanged
@@ -399,7 +409,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             .map(|entry| (entry.version, entry.incarnation))
             .unzip();
         let version = delete.version().map(VersionRef::to_version);
-        if let Some(version) = version.or_else(|| held.cloned())
+        if let Some(version) = version.or_else(|| held.map(VersionRef::to_version))
             && !version.is_none()
         {
             let incarnation = delete.incarnation.or(incarnation.flatten());
@@ -415,8 +425,8 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 }
 
 /// Whether an item has the version that the cache has. Two objects without one may differ.
-fn same_version(held: &Version, version: VersionRef<'_>) -> bool {
-    !canary!(ResendUnchanged) && version == *held && !version.is_none()
+fn same_version(held: VersionRef<'_>, version: VersionRef<'_>) -> bool {
+    !canary!(ResendUnchanged) && version == held && !version.is_none()
 }
 
 /// Whether two objects of one key may be the same one: an unknown incarnation is taken to be.

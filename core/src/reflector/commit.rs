@@ -264,10 +264,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     }
 
     fn forget_version(&mut self, key: &K) {
-        let size = self.cache.entry(key.borrow()).map(|entry| entry.size);
+        let place = self.cache.place(key.borrow());
+        let size = self.cache.entry_at(place).map(|entry| entry.size);
         if let Some(size) = size {
-            self.cache
-                .restamp(key.borrow(), VersionRef::NONE, None, size);
+            self.cache.restamp_at(place, VersionRef::NONE, None, size);
         }
     }
 
@@ -284,6 +284,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         };
         let mut difference = Difference::default();
         let settled = self.settles(snapshot, revision);
+        self.cache.reserve(snapshot.staging.changes.len());
         for change in core::mem::take(&mut snapshot.staging.changes) {
             let (key, version) = match &change {
                 Staged::Upsert(upsert) => (upsert.key.clone(), Some(upsert.version.clone())),
@@ -305,8 +306,8 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 Staged::Rejected { .. } if compare == Compare::Content => self.forget_version(&key),
                 Staged::Rejected { .. } | Staged::Delete(_) => {}
             }
-            let applied = self.apply(change, compare);
-            self.cache.mark(key.borrow());
+            let (applied, place) = self.apply(change, compare);
+            self.cache.mark_at(place);
             match applied {
                 Applied::Added => difference.added += 1,
                 Applied::Updated => difference.updated += 1,

@@ -1,5 +1,6 @@
 //! How a watch ends, and what follows.
 
+use alloc::boxed::Box;
 use core::hash::BuildHasher;
 
 use crate::config::{Feed, OnNewEpoch};
@@ -16,7 +17,11 @@ use super::watch::Step;
 
 impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// The history is not a continuation of ours: take the whole state, or refuse it.
-    pub(super) fn new_epoch(&mut self, run: WatchRun<K, V>, epoch: Option<Epoch>) -> Step<K, V> {
+    pub(super) fn new_epoch(
+        &mut self,
+        run: Box<WatchRun<K, V>>,
+        epoch: Option<Epoch>,
+    ) -> Step<K, V> {
         if self.config.policy.new_epoch == OnNewEpoch::Refuse {
             reach!("new epoch of a watch refused");
             self.notices.push(Notice::EpochRefused { epoch });
@@ -33,7 +38,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         None
     }
 
-    pub(super) fn epoch_refused(&mut self, run: WatchRun<K, V>) -> Step<K, V> {
+    pub(super) fn epoch_refused(&mut self, run: Box<WatchRun<K, V>>) -> Step<K, V> {
         self.cancel(run.attempt);
         self.watch_over();
         self.trouble(Condition::NewEpochRefused);
@@ -42,7 +47,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         None
     }
 
-    pub(super) fn older_stream(&mut self, run: WatchRun<K, V>) -> Step<K, V> {
+    pub(super) fn older_stream(&mut self, run: Box<WatchRun<K, V>>) -> Step<K, V> {
         reach!("initial stream older than the cache");
         self.cancel(run.attempt);
         self.watch_over();
@@ -54,7 +59,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     }
 
     /// What came is not the protocol: end the watch, and resume from the last complete revision.
-    pub(super) fn refuse_watch(&mut self, run: WatchRun<K, V>, what: BadInput) -> Step<K, V> {
+    pub(super) fn refuse_watch(&mut self, run: Box<WatchRun<K, V>>, what: BadInput) -> Step<K, V> {
         self.notices.push(Notice::BadInput {
             attempt: run.attempt,
             what,
@@ -66,14 +71,14 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     /// Events are missing: the revision does not advance past the gap. Resume before it, and
     /// verify (P5).
-    pub(super) fn lost(&mut self, run: WatchRun<K, V>) -> Step<K, V> {
+    pub(super) fn lost(&mut self, run: Box<WatchRun<K, V>>) -> Step<K, V> {
         self.want_verify_after_loss();
         self.cancel(run.attempt);
         self.stuck(&run, Condition::LossDetected)
     }
 
     /// The cache is not what the source has: nothing that the watch says can mend that.
-    pub(super) fn diverged(&mut self, run: WatchRun<K, V>) -> Step<K, V> {
+    pub(super) fn diverged(&mut self, run: Box<WatchRun<K, V>>) -> Step<K, V> {
         self.cancel(run.attempt);
         self.watch_over();
         self.trouble(Condition::LossDetected);
@@ -85,7 +90,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         None
     }
 
-    pub(crate) fn watch_timed_out(&mut self, run: WatchRun<K, V>, reason: TimerReason) {
+    pub(crate) fn watch_timed_out(&mut self, run: Box<WatchRun<K, V>>, reason: TimerReason) {
         self.tell_timeout(run.attempt, reason);
         self.cancel(run.attempt);
         let changes = matches!(run.kind, WatchKind::Changes { .. });
@@ -111,7 +116,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         self.go(self.again(&run), at, why);
     }
 
-    pub(super) fn watch_closed(&mut self, mut run: WatchRun<K, V>) -> Step<K, V> {
+    pub(super) fn watch_closed(&mut self, mut run: Box<WatchRun<K, V>>) -> Step<K, V> {
         if canary!(ApplyCutBatch)
             && let WatchKind::Changes { batch } = &mut run.kind
             && let Some((revision, staging)) = batch.take()
@@ -131,7 +136,11 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         self.stuck(&run, Condition::Failing(FailureClass::Retryable))
     }
 
-    pub(super) fn watch_failed(&mut self, run: WatchRun<K, V>, failure: Failure) -> Step<K, V> {
+    pub(super) fn watch_failed(
+        &mut self,
+        run: Box<WatchRun<K, V>>,
+        failure: Failure,
+    ) -> Step<K, V> {
         let class = failure.class;
         self.record(run.attempt, failure);
         let condition = Condition::Failing(class);

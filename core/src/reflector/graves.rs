@@ -77,7 +77,7 @@ impl<K: Ord + Clone> Graves<K> {
         incarnation: Option<Incarnation>,
     ) -> bool {
         self.newest.get(key).is_some_and(|grave| {
-            let older = version == grave.version || version.is_older_than(&grave.version);
+            let older = version == grave.version || version.is_older_than(grave.version.as_ref());
             older && grave.incarnation == incarnation
         })
     }

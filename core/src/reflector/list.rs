@@ -1,5 +1,6 @@
 //! The pages of a list, until it commits at once and whole.
 
+use alloc::boxed::Box;
 use core::hash::BuildHasher;
 
 use crate::config::{Class, Feed};
@@ -17,11 +18,15 @@ use super::steer::retry_for;
 use super::{check_revision, is_before};
 
 /// What an input makes of a list.
-type Step<K, V> = Option<ListRun<K, V>>;
+type Step<K, V> = Option<Box<ListRun<K, V>>>;
 
 impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// Takes one input of the list in flight. `None`: the list is over.
-    pub(crate) fn on_list(&mut self, mut run: ListRun<K, V>, input: Input<'_, K, V>) -> Step<K, V> {
+    pub(crate) fn on_list(
+        &mut self,
+        mut run: Box<ListRun<K, V>>,
+        input: Input<'_, K, V>,
+    ) -> Step<K, V> {
         run.heard = Some(self.now);
         match input {
             Input::Page { epoch, revision } if !run.in_page && !self.is_unasked(&run) => {
@@ -76,7 +81,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     fn page(
         &mut self,
-        mut run: ListRun<K, V>,
+        mut run: Box<ListRun<K, V>>,
         epoch: Option<Epoch>,
         revision: Option<Revision>,
     ) -> Step<K, V> {
@@ -139,7 +144,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     }
 
     /// The pages of a pinned list belong to one revision, or the list is torn.
-    fn later_page(&mut self, mut run: ListRun<K, V>, header: &Header) -> Step<K, V> {
+    fn later_page(&mut self, mut run: Box<ListRun<K, V>>, header: &Header) -> Step<K, V> {
         let first = run.snapshot.header.as_ref();
         let same_epoch = first.is_none_or(|first| first.epoch == header.epoch);
         let same_revision = first.is_none_or(|first| first.revision == header.revision);
@@ -163,7 +168,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         Some(run)
     }
 
-    fn page_end(&mut self, mut run: ListRun<K, V>, next: Option<&str>) -> Step<K, V> {
+    fn page_end(&mut self, mut run: Box<ListRun<K, V>>, next: Option<&str>) -> Step<K, V> {
         run.in_page = false;
         run.pages = run.pages.saturating_add(1);
         // An empty token is no token: asking with it would start the list again, for ever.
@@ -220,7 +225,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         }
     }
 
-    fn commit_list(&mut self, run: ListRun<K, V>) {
+    fn commit_list(&mut self, run: Box<ListRun<K, V>>) {
         let beside = run.beside;
         let with_watch = self.verifies_beside(&run);
         reach!("verify beside the watch", with_watch);
@@ -298,7 +303,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         }
     }
 
-    pub(crate) fn refuse_item(&mut self, run: ListRun<K, V>, refusal: Refusal) -> Step<K, V> {
+    pub(crate) fn refuse_item(&mut self, run: Box<ListRun<K, V>>, refusal: Refusal) -> Step<K, V> {
         match refusal {
             Refusal::Bad(what) => self.refuse_list(run, what),
             Refusal::Limit(limit) => {
@@ -310,7 +315,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     }
 
     /// What came is not the protocol: end the list, and start it again later.
-    fn refuse_list(&mut self, run: ListRun<K, V>, what: BadInput) -> Step<K, V> {
+    fn refuse_list(&mut self, run: Box<ListRun<K, V>>, what: BadInput) -> Step<K, V> {
         self.notices.push(Notice::BadInput {
             attempt: run.attempt,
             what,
@@ -325,7 +330,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         )
     }
 
-    fn list_failed(&mut self, run: ListRun<K, V>, failure: Failure) -> Step<K, V> {
+    fn list_failed(&mut self, run: Box<ListRun<K, V>>, failure: Failure) -> Step<K, V> {
         let class = failure.class;
         self.withdraw(run.attempt);
         self.record(run.attempt, failure);
@@ -353,7 +358,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         self.unconstrained |= matches!(class, FailureClass::Behind | FailureClass::Gone);
     }
 
-    pub(crate) fn list_timed_out(&mut self, run: ListRun<K, V>, reason: TimerReason) {
+    pub(crate) fn list_timed_out(&mut self, run: Box<ListRun<K, V>>, reason: TimerReason) {
         reach!("list deadline passed", reason == TimerReason::ListDeadline);
         reach!("silent list given up", reason == TimerReason::PageSilence);
         reach!(
@@ -366,7 +371,12 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     }
 
     /// The list is over without a result. Nothing of it was visible; nothing changes.
-    fn list_over(&mut self, run: ListRun<K, V>, condition: Condition, retry: Retry) -> Step<K, V> {
+    fn list_over(
+        &mut self,
+        run: Box<ListRun<K, V>>,
+        condition: Condition,
+        retry: Retry,
+    ) -> Step<K, V> {
         if self.verifies_beside(&run) {
             // The watch is as good as it was: verify later.
             reach!("verify beside the watch failed");

@@ -73,12 +73,14 @@ impl Position {
         }
     }
 
+    #[inline]
     pub(crate) fn complete_at(&mut self, revision: Revision) {
         self.saw(revision.clone());
         self.complete = Some(revision);
     }
 
     /// Something of this revision is in the cache. What is published never decreases (P2).
+    #[inline]
     pub(crate) fn saw(&mut self, revision: Revision) {
         let older = self.ordered
             && self
@@ -91,6 +93,7 @@ impl Position {
     }
 
     /// Whether the cache shows all of the newest revision that it shows anything of.
+    #[inline]
     pub(crate) fn is_whole(&self) -> bool {
         self.seen == self.complete
     }
@@ -103,11 +106,13 @@ impl Position {
 }
 
 /// Whether `a` comes before `b`, where both are decimals.
+#[inline]
 pub(crate) fn is_before(a: &Revision, b: &Revision) -> bool {
     a.compare(b) == Some(Ordering::Less)
 }
 
 /// Checks a revision that has just come in.
+#[inline]
 pub(crate) fn check_revision(
     revision: Option<&Revision>,
     order: RevisionOrder,

@@ -81,7 +81,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         }
         let objects = self.cache.iter().map(|entry| Object {
             key: entry.key.clone(),
-            version: entry.version.clone(),
+            version: entry.version.to_version(),
             incarnation: entry.incarnation,
             size: entry.size,
             value: entry.value.clone(),
@@ -115,7 +115,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 value: object.value,
                 size: object.size,
             };
-            if self.cache.upsert_at(place, upsert) != Upserted::Added {
+            if self.cache.upsert_at(place, upsert).1 != Upserted::Added {
                 // A key that is there twice.
                 return Err(SnapshotError::Malformed { at: 0 });
             }

@@ -96,7 +96,6 @@ pub(crate) struct Header {
 #[derive(Clone, Debug)]
 pub(crate) struct ListRun<K, V> {
     pub(crate) attempt: Attempt,
-    /// Boxed, since a run is moved for each input.
     pub(crate) snapshot: Box<Snapshot<K, V>>,
     /// It runs beside a watch (to verify, or because of a hint) and must not disturb it.
     pub(crate) beside: bool,

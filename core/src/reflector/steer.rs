@@ -136,7 +136,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             epoch: self.position.epoch.clone(),
             limit,
         });
-        self.list = Some(ListRun {
+        self.list = Some(Box::new(ListRun {
             attempt,
             snapshot,
             beside,
@@ -149,7 +149,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             pages: 0,
             token: None,
             page_due: None,
-        });
+        }));
     }
 
     /// What a full state must not be older than (P2).
@@ -173,7 +173,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             from: from.clone(),
             epoch,
         });
-        self.watch = Some(WatchRun {
+        self.watch = Some(Box::new(WatchRun {
             attempt,
             kind,
             started: self.now,
@@ -185,7 +185,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             confirms: false,
             spoke: false,
             lags_since: None,
-        });
+        }));
     }
 
     fn next_attempt(&mut self) -> Attempt {

@@ -1,5 +1,6 @@
 //! What a watch brings: events, batches, progress, and the end of an initial stream.
 
+use alloc::boxed::Box;
 use core::hash::BuildHasher;
 
 use crate::cache::Upsert;
@@ -19,11 +20,15 @@ use super::staging::Staging;
 use super::{check_revision, is_before};
 
 /// What an input makes of a watch.
-pub(super) type Step<K, V> = Option<WatchRun<K, V>>;
+pub(super) type Step<K, V> = Option<Box<WatchRun<K, V>>>;
 
 impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// Takes one input of the watch in flight. `None`: the watch is over.
-    pub(crate) fn on_watch(&mut self, run: WatchRun<K, V>, input: Input<'_, K, V>) -> Step<K, V> {
+    pub(crate) fn on_watch(
+        &mut self,
+        run: Box<WatchRun<K, V>>,
+        input: Input<'_, K, V>,
+    ) -> Step<K, V> {
         let step = self.watch_word(run, input);
         // A word that was accepted shows that the cache follows the source.
         if let Some(run) = &step
@@ -38,7 +43,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         step
     }
 
-    fn watch_word(&mut self, mut run: WatchRun<K, V>, input: Input<'_, K, V>) -> Step<K, V> {
+    fn watch_word(&mut self, mut run: Box<WatchRun<K, V>>, input: Input<'_, K, V>) -> Step<K, V> {
         run.heard = self.now;
         match input {
             Input::Opened { epoch } => return self.opened(run, epoch),
@@ -66,7 +71,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         Some(run)
     }
 
-    fn opened(&mut self, mut run: WatchRun<K, V>, epoch: Option<Epoch>) -> Step<K, V> {
+    fn opened(&mut self, mut run: Box<WatchRun<K, V>>, epoch: Option<Epoch>) -> Step<K, V> {
         run.opened.get_or_insert(self.now);
         if let WatchKind::Initial(snapshot) = &mut run.kind {
             if snapshot.header.is_some() || snapshot.items > 0 {
@@ -177,7 +182,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         self.publish();
     }
 
-    fn event(&mut self, mut run: WatchRun<K, V>, event: Event<'_, K, V>) -> Step<K, V> {
+    fn event(&mut self, mut run: Box<WatchRun<K, V>>, event: Event<'_, K, V>) -> Step<K, V> {
         self.delivered(&mut run);
         match &mut run.kind {
             WatchKind::Hints => self.refuse_watch(run, BadInput::OutOfPlace),
@@ -223,7 +228,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         }
     }
 
-    fn change(&mut self, mut run: WatchRun<K, V>, event: Event<'_, K, V>) -> Step<K, V> {
+    fn change(&mut self, mut run: Box<WatchRun<K, V>>, event: Event<'_, K, V>) -> Step<K, V> {
         let Event {
             change,
             revision,
@@ -303,7 +308,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// the source does not say where that is.
     fn stage(
         &mut self,
-        mut run: WatchRun<K, V>,
+        mut run: Box<WatchRun<K, V>>,
         change: Change<'_, K, V>,
         revision: Option<Revision>,
     ) -> Step<K, V> {
@@ -381,7 +386,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// Applies the change that most events bring, without staging it first: that would allocate.
     fn upsert_at_once(
         &mut self,
-        mut run: WatchRun<K, V>,
+        mut run: Box<WatchRun<K, V>>,
         upsert: Upsert<'_, K, V>,
         revision: Option<Revision>,
     ) -> Step<K, V> {
@@ -405,7 +410,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     }
 
     /// What the watch brought does not fit.
-    fn over(&mut self, run: WatchRun<K, V>, limit: LimitKind) -> Step<K, V> {
+    fn over(&mut self, run: Box<WatchRun<K, V>>, limit: LimitKind) -> Step<K, V> {
         reach!(
             "batch over the limit for what is staged",
             limit == LimitKind::StagedBytes
@@ -415,7 +420,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         None
     }
 
-    fn batch_end(&mut self, mut run: WatchRun<K, V>, revision: Revision) -> Step<K, V> {
+    fn batch_end(&mut self, mut run: Box<WatchRun<K, V>>, revision: Revision) -> Step<K, V> {
         let WatchKind::Changes { batch } = &mut run.kind else {
             return self.refuse_watch(run, BadInput::OutOfPlace);
         };
@@ -442,7 +447,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// pass for live because of that; a replica that lags catches up, and then confirms it.
     fn progressed(
         &mut self,
-        run: WatchRun<K, V>,
+        run: Box<WatchRun<K, V>>,
         revision: Revision,
         digest: Option<Digest>,
     ) -> Step<K, V> {
@@ -461,7 +466,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     fn progress(
         &mut self,
-        mut run: WatchRun<K, V>,
+        mut run: Box<WatchRun<K, V>>,
         revision: Revision,
         digest: Option<Digest>,
     ) -> Step<K, V> {
@@ -528,7 +533,11 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         self.quarantine.is_empty() && !self.degraded && !ahead
     }
 
-    fn initial_end(&mut self, mut run: WatchRun<K, V>, revision: Option<Revision>) -> Step<K, V> {
+    fn initial_end(
+        &mut self,
+        mut run: Box<WatchRun<K, V>>,
+        revision: Option<Revision>,
+    ) -> Step<K, V> {
         let WatchKind::Initial(snapshot) =
             core::mem::replace(&mut run.kind, WatchKind::Changes { batch: None })
         else {

@@ -109,7 +109,7 @@ fn a_new_version_of_the_same_content_is_no_news() {
         (*entry.value, entry.size, entry.incarnation),
         (1, 7, Some(Incarnation::from(3)))
     );
-    assert_eq!(entry.version, &9.into());
+    assert_eq!(entry.version, VersionRef::from(9));
     let digest = Digest::of(b"a", 9.into()).plus(Digest::of(b"b", 1.into()));
     assert_eq!(
         (rig.0.digest(), rig.0.bytes()),
