@@ -95,6 +95,29 @@ mod tests {
     use crate::digest::mix;
 
     #[test]
+    fn what_room_was_made_for_is_found_beside_what_was_there() {
+        let hash = |id: u32| mix(u64::from(id));
+        for (before, room) in [
+            (0, 10_000),
+            (10, 10_000),
+            (10, 20),
+            (3_000, 10),
+            (3_000, 10_000),
+        ] {
+            let mut table = Table::new();
+            (0..before).for_each(|id| table.insert(hash(id), id, hash));
+            table.reserve(room, hash);
+            (before..room as u32).for_each(|id| table.insert(hash(id), id, hash));
+            let end = before.max(room as u32);
+            assert_eq!(table.len(), end as usize);
+            for id in 0..end {
+                assert_eq!(table.find(hash(id), |other| other == id), Some(id));
+                assert!(table.candidate(hash(id)).is_some());
+            }
+        }
+    }
+
+    #[test]
     fn what_one_table_held_is_found_in_the_many_that_follow_it() {
         const MANY: u32 = 3 * ONE_TABLE as u32;
         let hash = |id: u32| mix(u64::from(id));

@@ -140,6 +140,13 @@ struct Aside {
     birth: Birth,
 }
 
+/// What an entry takes with the usual keys and values.
+#[cfg(test)]
+pub(super) const BYTES_EACH: usize = {
+    type Shared<T> = alloc::sync::Arc<T>;
+    size_of::<Object<Shared<str>, Shared<u64>>>() + size_of::<Row>()
+};
+
 static NO_CHAIN: Chain = Chain::Empty;
 
 /// All entries, by their ids.

@@ -120,7 +120,7 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
                 print.add_debug(value);
                 let source = entries.live(id);
                 print.add(source.map(|entry| (entry.version, entry.incarnation)));
-                print.add(self.is_marked(id));
+                print.add(self.marks.contains(id));
             }
             State::Dead { last, inferred } => {
                 print.add("dead");

@@ -138,3 +138,78 @@ fn the_cache_is_read_in_the_order_of_last_changes() {
     assert!(rig.0.contains("b") && !rig.0.contains("a") && rig.0.get("a").is_none());
     assert_eq!((rig.0.get("c"), rig.0.len()), (Some(&2), 2));
 }
+
+#[test]
+fn what_has_no_room_in_an_entry_is_told_all_the_same() {
+    let mut rig = Rig::new();
+    let id = rig.join();
+    let four_gigabytes = u32::MAX as usize;
+    let odd = [
+        (VersionRef::parse("a text"), 7, None),
+        (VersionRef::parse("007"), four_gigabytes + 1, Some(0)),
+        (VersionRef::NONE, usize::MAX, Some(u64::MAX)),
+        (VersionRef::from(u64::MAX), four_gigabytes, None),
+        (VersionRef::parse("18446744073709551616"), 0, Some(0)),
+    ];
+    // Each follows each, with somebody who needs the one before, and with nobody.
+    for (before, after) in odd.iter().flat_map(|a| odd.iter().map(move |b| (a, b))) {
+        for read in [false, true] {
+            for (value, (version, size, incarnation)) in (0..).zip([before, after]) {
+                let incarnation = incarnation.map(Incarnation::from);
+                let place = rig.0.place("a");
+                rig.0.upsert_at(
+                    place,
+                    Upsert {
+                        key: "a",
+                        owned: None,
+                        version: *version,
+                        incarnation,
+                        value,
+                        size: *size,
+                    },
+                );
+                rig.publish(1);
+                if read {
+                    rig.drain(id);
+                }
+                let entry = rig.0.entry("a").unwrap();
+                assert_eq!((*entry.value, entry.version), (value, *version));
+                assert_eq!(entry.size, *size);
+                assert!(incarnation.is_none() || entry.incarnation == incarnation);
+                assert_eq!(rig.0.bytes(), size.saturating_add(1));
+                rig.0.check();
+            }
+            rig.remove("a");
+            rig.0.check();
+        }
+    }
+    rig.publish(2);
+    rig.drain(id);
+    rig.assert_settled();
+}
+
+#[test]
+fn an_entry_is_six_words_and_a_row() {
+    if cfg!(target_pointer_width = "64") {
+        assert_eq!(super::super::entries::BYTES_EACH, 48 + 12);
+    }
+}
+
+#[test]
+fn to_look_ahead_changes_nothing_whatever_the_keys_are() {
+    let mut rig = Rig::new();
+    let id = rig.join();
+    let names: Vec<_> = (0..100).map(key).collect();
+    for name in &names[..50] {
+        rig.put(name, 1);
+    }
+    rig.publish(1);
+    rig.drain(id);
+    rig.remove("k7");
+    let twice = names.iter().chain(&names).map(String::as_str);
+    rig.0.look_ahead(twice, |value| *value as usize);
+    rig.0.look_ahead([], |_| 0);
+    rig.publish(2);
+    assert_eq!(rig.drain(id), ["-k7=1/1", "@2"]);
+    assert_eq!(rig.0.len(), 49);
+}
