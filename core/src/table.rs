@@ -13,7 +13,8 @@ use hashbrown::HashTable;
 const SHARDS: usize = if cfg!(feature = "simulated") { 4 } else { 256 };
 
 /// Up to so many ids one table does: 256 empty ones would be most of what an idle informer takes.
-const ONE_TABLE: usize = 1_024;
+/// It is what 16,384 places hold, so that no room is made just before the table is split.
+const ONE_TABLE: usize = 14 * 1_024;
 
 /// A hash table of ids. It is only ever walked to be split, so its order is never seen.
 #[derive(Clone)]

@@ -25,6 +25,11 @@
 //! end says of exactly that state which revision it is (P9). At the end of the pass its end becomes
 //! the next base.
 //!
+//! **Waiting for memory** is most of what a change takes in a large cache. So an entry is small, and
+//! split by who looks at it (`entries.rs`); marks are bits beside the entries (`marking.rs`); and a
+//! driver that knows several keys ahead can have them waited for together
+//! ([`Informer::look_ahead`](crate::Informer::look_ahead)).
+//!
 //! **The follower.** A driver's own copy needs no pin: what changed last is at the log's end. See
 //! `changes.rs`.
 //!

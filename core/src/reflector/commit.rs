@@ -9,11 +9,11 @@ use crate::informer::Informer;
 use crate::key::Key;
 use crate::output::{BadInput, ListReason, Notice, State};
 use crate::probe::{canary, reach};
-use crate::token::{Epoch, Revision, VersionRef};
+use crate::token::{Epoch, Revision, Version, VersionRef};
 
 use super::apply::{Applied, Compare, same_incarnation};
 use super::run::{Header, Snapshot};
-use super::staging::{Staged, StagedDelete, StagedUpsert};
+use super::staging::{Staged, StagedUpsert};
 use super::{check_revision, is_before};
 
 /// What the first words of a full state say about it.
@@ -286,13 +286,8 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let settled = self.settles(snapshot, revision);
         self.cache.reserve(snapshot.staging.changes.len());
         for change in core::mem::take(&mut snapshot.staging.changes) {
-            let (key, version) = match &change {
-                Staged::Upsert(upsert) => (upsert.key.clone(), Some(upsert.version.clone())),
-                Staged::Delete(StagedDelete { key, .. }) | Staged::Rejected { key, .. } => {
-                    (key.clone(), None)
-                }
-            };
-            if snapshot.is_overtaken(&key, revision) {
+            let key = change.key();
+            if snapshot.is_overtaken(key, revision) {
                 reach!(
                     "delete above a running verify's revision",
                     !self.cache.contains(key.borrow())
@@ -300,10 +295,14 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 self.cache.mark(key.borrow());
                 continue;
             }
+            let mut old_news = false;
             match &change {
-                Staged::Upsert(_) => self.graves.reopen(&key),
+                Staged::Upsert(upsert) => {
+                    self.graves.reopen(key);
+                    old_news = self.is_old_news(snapshot, &upsert.version);
+                }
                 // What is kept instead may belong to another history, and so may its version.
-                Staged::Rejected { .. } if compare == Compare::Content => self.forget_version(&key),
+                Staged::Rejected { .. } if compare == Compare::Content => self.forget_version(key),
                 Staged::Rejected { .. } | Staged::Delete(_) => {}
             }
             let (applied, place) = self.apply(change, compare);
@@ -313,8 +312,6 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 Applied::Updated => difference.updated += 1,
                 Applied::Unchanged => continue,
             }
-            let old_news =
-                version.is_some_and(|version| self.is_old_news(snapshot, &version.as_revision()));
             difference.diverged += usize::from(settled || old_news);
         }
         if snapshot.unknown_rejected && compare == Compare::Content {
@@ -356,15 +353,14 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     }
 
     /// Whether a difference is in a version that the watch should have brought.
-    fn is_old_news(&self, snapshot: &Snapshot<K, V>, commit: &Revision) -> bool {
-        snapshot.reason == ListReason::Verify
+    fn is_old_news(&self, snapshot: &Snapshot<K, V>, version: &Version) -> bool {
+        let told = snapshot.reason == ListReason::Verify
             && !snapshot.rewound
-            && self.config.source.commit_revisions
-            && self
-                .position
-                .complete
-                .as_ref()
-                .is_some_and(|ours| commit.is_decimal() && !is_before(ours, commit))
+            && self.config.source.commit_revisions;
+        told && self.position.complete.as_ref().is_some_and(|ours| {
+            let commit = version.as_revision();
+            commit.is_decimal() && !is_before(ours, &commit)
+        })
     }
 
     fn take_position(&mut self, snapshot: &Snapshot<K, V>, header: Header, beside: bool) {

@@ -47,7 +47,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         None
     }
 
-    pub(super) fn older_stream(&mut self, run: Box<WatchRun<K, V>>) -> Step<K, V> {
+    pub(super) fn older_stream(&mut self, run: &WatchRun<K, V>) -> Step<K, V> {
         reach!("initial stream older than the cache");
         self.cancel(run.attempt);
         self.watch_over();
@@ -78,7 +78,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     }
 
     /// The cache is not what the source has: nothing that the watch says can mend that.
-    pub(super) fn diverged(&mut self, run: Box<WatchRun<K, V>>) -> Step<K, V> {
+    pub(super) fn diverged(&mut self, run: &WatchRun<K, V>) -> Step<K, V> {
         self.cancel(run.attempt);
         self.watch_over();
         self.trouble(Condition::LossDetected);

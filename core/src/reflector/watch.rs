@@ -508,7 +508,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         {
             reach!("digest mismatch");
             self.notices.push(Notice::DigestMismatch { revision });
-            return self.diverged(run);
+            return self.diverged(&run);
         }
         if self.position.complete.as_ref() != Some(&revision) {
             reach!(
@@ -553,15 +553,15 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
                 // not do for a rewind.
                 reach!("older stream asked for again in full");
                 self.full_payloads = true;
-                return self.older_stream(run);
+                return self.older_stream(&run);
             }
             Verdict::Take => {}
             Verdict::Bad(what) => return self.refuse_watch(run, what),
-            Verdict::EpochRefused | Verdict::Older => return self.older_stream(run),
+            Verdict::EpochRefused | Verdict::Older => return self.older_stream(&run),
         }
         match self.commit_snapshot(snapshot, false) {
             Committed::Yes => run.confirms = true,
-            Committed::Older => return self.older_stream(run),
+            Committed::Older => return self.older_stream(&run),
             Committed::Frozen => {
                 self.cancel(run.attempt);
                 return None;
