@@ -36,7 +36,7 @@ impl<K: Key, V: Clone> Log<K, V> {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             nodes: Nodes::new(),
-            pins: Pins::default(),
+            pins: Pins::new(),
             tail: 0,
             retained: 0,
             limit: limit as u128,
@@ -208,7 +208,10 @@ impl<K: Key, V: Clone> Log<K, V> {
     }
 
     fn drop_tombstone(&mut self, id: u32) {
-        if let (Some(cost), Some(newest)) = (self.tombstone_cost(id), self.newest_value(id)) {
+        // In this order: most are no tombstones, and what they superseded is best left alone.
+        if let Some(cost) = self.tombstone_cost(id)
+            && let Some(newest) = self.newest_value(id)
+        {
             self.retained -= u128::from(cost);
             let old = &mut self.nodes.olds[newest];
             old.cost -= cost;

@@ -28,14 +28,14 @@ enum Walked {
     End,
 }
 
-/// What a node means to a pass.
-enum Visit<'a, K, V> {
+/// What a node meant to a pass.
+enum Visit<K, V> {
     /// Nothing, or nothing to this pass.
     Skip,
     /// It is behind the pass's end.
     Beyond,
-    /// A delta, and perhaps a second one: the object that is added.
-    Change(DeltaRef<'a, K, V>, Option<(&'a K, &'a V)>),
+    /// A delta, which was told, and perhaps a second one: the object that is added.
+    Told(Option<(K, V)>),
 }
 
 /// A pass's cursor on its way. What it has left behind is kept when this is dropped: at the end of
@@ -247,18 +247,17 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         };
         for _ in 0..NODES_PER_POLL.max(most) {
             let next = walk.log.nodes.next(walk.at);
-            match walk.log.visit(next, &span) {
+            match walk.log.visit(next, &span, take) {
                 Visit::Skip => walk.at = next,
                 Visit::Beyond => return Walked::End,
-                Visit::Change(first, second) => {
-                    // Cloned before anything is told, since a user's `clone` may panic, too.
-                    let second = second.map(|(key, new)| (key.clone(), new.clone()));
-                    take(first);
+                Visit::Told(second) => {
                     walk.at = next;
-                    subscriber.pending = second;
                     *left -= 1;
-                    if *left > 0 && hand_over_pending(&mut subscriber.pending, take) {
-                        *left -= 1;
+                    if second.is_some() {
+                        subscriber.pending = second;
+                        if *left > 0 && hand_over_pending(&mut subscriber.pending, take) {
+                            *left -= 1;
+                        }
                     }
                     if *left == 0 {
                         return Walked::Spent;
@@ -354,9 +353,14 @@ fn hand_over_pending<K, V>(
 }
 
 impl<K: Key, V: Clone> Log<K, V> {
-    /// What the pass over `span` has to say at a node. It says something of each key once: at the
+    /// Tells what the pass over `span` has to say at a node. It says something of each key once: at the
     /// version that is in force at the pass's end, wherever that has its place by now.
-    fn visit(&self, link: Link, span: &Span<'_, K, V>) -> Visit<'_, K, V> {
+    fn visit(
+        &self,
+        link: Link,
+        span: &Span<'_, K, V>,
+        tell: &mut impl FnMut(DeltaRef<'_, K, V>),
+    ) -> Visit<K, V> {
         self.count_step();
         let (id, now) = match link.node() {
             Node::End => return Visit::Beyond,
@@ -413,17 +417,18 @@ impl<K: Key, V: Clone> Log<K, V> {
         let Some(key) = &self.nodes.entries[id].key else {
             return Visit::Skip;
         };
-        self.compare(id, key, &now, span)
+        self.compare(id, key, &now, span, tell)
     }
 
     /// The step from what the subscriber was handed of a key to what the key is now (P4).
-    fn compare<'a>(
-        &'a self,
+    fn compare(
+        &self,
         id: u32,
-        key: &'a K,
-        now: &Now<'a, V>,
+        key: &K,
+        now: &Now<'_, V>,
         span: &Span<'_, K, V>,
-    ) -> Visit<'a, K, V> {
+        tell: &mut impl FnMut(DeltaRef<'_, K, V>),
+    ) -> Visit<K, V> {
         let passes = |filter: Option<&Filter<K, V>>, value: &V| {
             filter.is_none_or(|filter| filter.matches(key, value))
         };
@@ -445,19 +450,24 @@ impl<K: Key, V: Clone> Log<K, V> {
             last,
             inferred,
         };
+        let mut second = None;
         match (seen, value, &now.state) {
-            (None, None, _) => Visit::Skip,
-            (Some(_), Some(_), _) if unchanged => Visit::Skip,
-            (Some(_), None, NowState::Value(_)) if canary!(ForgetFilterLeave) => Visit::Skip,
-            (None, Some(new), _) => Visit::Change(DeltaRef::Added { key, new }, None),
+            (None, None, _) => return Visit::Skip,
+            (Some(_), Some(_), _) if unchanged => return Visit::Skip,
+            (Some(_), None, NowState::Value(_)) if canary!(ForgetFilterLeave) => {
+                return Visit::Skip;
+            }
+            (None, Some(new), _) => tell(DeltaRef::Added { key, new }),
             (Some((old, born)), Some(new), _) if born == now.born => {
                 let old = if canary!(OldIsCurrent) { new } else { old };
-                Visit::Change(DeltaRef::Updated { key, old, new }, None)
+                tell(DeltaRef::Updated { key, old, new });
             }
             // The incarnation that was seen has gone, and another one has taken its place.
             (Some((seen, _)), Some(new), _) => {
                 reach!("delete and re-create while a subscriber sleeps");
-                Visit::Change(deleted(seen, seen, now.reborn_inferred), Some((key, new)))
+                // Cloned before anything is told, since a user's `clone` may panic, too.
+                second = Some((key.clone(), new.clone()));
+                tell(deleted(seen, seen, now.reborn_inferred));
             }
             (Some((seen, born)), None, state) => {
                 let same = born == now.born;
@@ -476,8 +486,9 @@ impl<K: Key, V: Clone> Log<K, V> {
                         (seen, *inferred)
                     }
                 };
-                Visit::Change(deleted(seen, last, inferred), None)
+                tell(deleted(seen, last, inferred));
             }
         }
+        Visit::Told(second)
     }
 }
