@@ -7,7 +7,7 @@ use std::time::Duration;
 use reflet_core::cache::{Delta, Polled, Reached, SubscriberId};
 use reflet_core::{
     Attempt, Body, Change, Command, Config, Event, Failure, FailureClass, Incarnation, Informer,
-    Input, Item, Timestamp, VersionRef,
+    Input, Item, TimerReason, Timestamp, VersionRef,
 };
 
 /// An informer of a source like Kubernetes: pinned lists in pages of 500, then a watch whose events
@@ -164,6 +164,16 @@ impl<V: Clone> Engine<V> {
                 }
                 Polled::Idle => return deltas,
             }
+        }
+    }
+
+    /// Lets the engine settle all that is kept for nobody any more: as it does by itself within
+    /// milliseconds, a part each time it is woken.
+    pub fn settle(&mut self) {
+        while let Some(deadline) = self.informer.poll_timeout()
+            && deadline.reason == TimerReason::Reclaim
+        {
+            self.wake(deadline.at);
         }
     }
 
