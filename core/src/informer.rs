@@ -272,7 +272,8 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// Lends a subscriber its next deltas, in order: at most `most` of them (at least one), and none
     /// beyond its next mark. The same deltas as [`poll_delta`](Self::poll_delta) gives one by one,
     /// for less: nothing is cloned for whoever only looks, and the subscriber's place in the log
-    /// moves once. One call looks at no more than 256 objects, or at `most` where that is more.
+    /// moves once. What one call does is bounded by `most`, and by some hundred objects where it finds
+    /// nothing to say.
     ///
     /// A delta counts as handed over once `take` has returned: if it panics, the next call begins
     /// with that delta. If a filter panics, the next call begins with the object that it was asked
