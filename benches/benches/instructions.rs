@@ -120,6 +120,13 @@ mod counted {
     #[library_benchmark]
     #[bench::thousand(args = (), setup = updated)]
     fn poll_delta(mut rig: Rig) -> Rig {
+        black_box(rig.engine.poll(rig.subscriber));
+        rig
+    }
+
+    #[library_benchmark]
+    #[bench::thousand(args = (), setup = updated)]
+    fn drain_deltas(mut rig: Rig) -> Rig {
         black_box(rig.engine.drain(rig.subscriber));
         rig
     }
@@ -135,7 +142,14 @@ mod counted {
 
     library_benchmark_group!(
         name = engine,
-        benchmarks = [first_sync, update, relist_item, poll_delta, get]
+        benchmarks = [
+            first_sync,
+            update,
+            relist_item,
+            poll_delta,
+            drain_deltas,
+            get
+        ]
     );
     main!(library_benchmark_groups = engine);
 }

@@ -76,9 +76,9 @@ fn relist(bencher: Bencher<'_, '_>, n: usize) {
     });
 }
 
-/// An update of a random key, and a subscriber's poll of each one's delta, in batches.
+/// An update of a random key, and a subscriber's look at each one's delta, in batches.
 #[divan::bench(args = SIZES)]
-fn update_and_poll(bencher: Bencher<'_, '_>, n: usize) {
+fn update_and_drain(bencher: Bencher<'_, '_>, n: usize) {
     let keys = keys(n);
     let mut engine = synced(&keys);
     let subscriber = engine.informer.subscribe(None);

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reflet_core::cache::{Delta, Polled, SubscriberId};
+use reflet_core::cache::{Delta, Polled, Reached, SubscriberId};
 use reflet_core::{
     Attempt, Body, Change, Command, Config, Event, Failure, FailureClass, Incarnation, Informer,
-    Input, Item, Timestamp, VersionRef,
+    Input, Item, TimerReason, Timestamp, VersionRef,
 };
 
 /// An informer of a source like Kubernetes: pinned lists in pages of 500, then a watch whose events
@@ -27,6 +27,8 @@ pub struct Engine<V> {
 }
 
 const PAGE_ITEMS: usize = 500;
+/// How many deltas a subscriber is lent in one go, as the tokio driver's are.
+const DRAIN: usize = 256;
 /// Above all versions that a list begins with.
 const FIRST_REVISION: u64 = 1 << 32;
 
@@ -142,8 +144,23 @@ impl<V: Clone> Engine<V> {
         }));
     }
 
-    /// Reads what there is for a subscriber, and tells how many deltas that was, marks aside.
+    /// Lets a subscriber look at what there is for it, in batches, and tells how many deltas that
+    /// was, marks aside.
     pub fn drain(&mut self, subscriber: SubscriberId) -> usize {
+        let mut deltas = 0;
+        loop {
+            let reached = self.informer.drain_deltas(subscriber, DRAIN, |delta| {
+                std::hint::black_box(delta);
+                deltas += 1;
+            });
+            if reached == Reached::Idle {
+                return deltas;
+            }
+        }
+    }
+
+    /// The same, but takes each delta by itself, to keep.
+    pub fn poll(&mut self, subscriber: SubscriberId) -> usize {
         let mut deltas = 0;
         loop {
             match self.informer.poll_delta(subscriber) {
@@ -154,6 +171,16 @@ impl<V: Clone> Engine<V> {
                 }
                 Polled::Idle => return deltas,
             }
+        }
+    }
+
+    /// Lets the engine settle all that is kept for nobody any more: as it does by itself within
+    /// milliseconds, a part each time it is woken.
+    pub fn settle(&mut self) {
+        while let Some(deadline) = self.informer.poll_timeout()
+            && deadline.reason == TimerReason::Reclaim
+        {
+            self.wake(deadline.at);
         }
     }
 

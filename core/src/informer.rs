@@ -6,7 +6,7 @@ use core::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 
-use crate::cache::{Cache, Change, Drained, Filter, Polled, SubscriberId};
+use crate::cache::{Cache, Change, DeltaRef, Drained, Filter, Polled, Reached, SubscriberId};
 use crate::config::{Config, Feed, RevisionOrder};
 use crate::index::{IndexBy, IndexId, KeyOrderId};
 use crate::input::{Attempt, Failure, Input};
@@ -288,6 +288,26 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let polled = self.cache.poll(subscriber);
         self.settle();
         polled
+    }
+
+    /// Lends a subscriber its next deltas, in order: at most `most` of them (at least one), and none
+    /// beyond its next mark. The same deltas as [`poll_delta`](Self::poll_delta) gives one by one,
+    /// for less: nothing is cloned for whoever only looks, and the subscriber's place in the log
+    /// moves once. What one call does is bounded by `most`, and by some hundred objects where it finds
+    /// nothing to say.
+    ///
+    /// A delta counts as handed over once `take` has returned: if it panics, the next call begins
+    /// with that delta. If a filter panics, the next call begins with the object that it was asked
+    /// about. Either way what was handed over before is not handed over again.
+    pub fn drain_deltas(
+        &mut self,
+        subscriber: SubscriberId,
+        most: usize,
+        take: impl FnMut(DeltaRef<'_, K, V>),
+    ) -> Reached {
+        let reached = self.cache.drain(subscriber, most, take);
+        self.settle();
+        reached
     }
 
     /// Whether [`poll_delta`](Self::poll_delta) may have something for this subscriber. Costs

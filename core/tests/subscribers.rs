@@ -2,9 +2,11 @@
 
 mod rig;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use reflet_core::cache::Delta;
+use reflet_core::cache::{Delta, DeltaRef, Reached};
 use reflet_core::{Attempt, Notice, TimerReason};
 use rig::{Rig, config, plain_profile};
 
@@ -35,6 +37,32 @@ fn behind(retained_bytes: usize) -> Rig {
         rig.put(watch, revision, key, revision);
     }
     rig
+}
+
+#[test]
+fn deltas_are_lent_up_to_a_mark_and_not_copied() {
+    let mut rig = behind(1_000_000);
+    let subscriber = rig.health().subscribers[0].id;
+    let owners: BTreeMap<Arc<str>, usize> = {
+        let entries = rig.informer.cache().iter();
+        entries.map(|entry| (Arc::from(&**entry.key), Arc::strong_count(entry.key)))
+    }
+    .collect();
+    let mut heard = Vec::new();
+    let mut lend = |most| {
+        rig.informer.drain_deltas(subscriber, most, |delta| {
+            let DeltaRef::Updated { key, old, new } = delta else {
+                panic!("{delta:?} of an object that was there before");
+            };
+            assert_eq!(Arc::strong_count(key), owners[key]);
+            heard.push((key.to_string(), *old, *new));
+        })
+    };
+    assert_eq!([lend(4), lend(4)], [Reached::Budget, Reached::Budget]);
+    assert!(matches!(lend(4), Reached::Mark(mark) if mark.revision == Some(20.into())));
+    assert_eq!(lend(4), Reached::Idle);
+    let changed = (0..10).map(|number| (format!("k{number}"), 1, number + 11));
+    assert_eq!(heard, changed.collect::<Vec<_>>());
 }
 
 #[test]

@@ -7,15 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
-use reflet_core::cache::{Delta, Filter, Mark, Polled, SubscriberId};
+use reflet_core::cache::{Delta, DeltaRef, Filter, Mark, Reached, SubscriberId};
 
 use crate::notice::Notice;
 use crate::panic;
 use crate::probe::reach;
 use crate::shared::Shared;
 
-/// How often the engine is asked before it is unlocked and other tasks get their turn.
-const POLLS: usize = 256;
+/// How many deltas are taken before the engine is unlocked and other tasks get their turn.
+const DELTAS: usize = 256;
 
 /// What leads from the last batch's state to the next one's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,23 +145,22 @@ impl<V: Clone> Deltas<V> {
             if inner.stopping {
                 return Pass::Stopped;
             }
-            for _ in 0..POLLS {
-                match inner.engine.poll_delta(self.id) {
-                    Polled::Delta(Delta::Mark(mark)) => return Pass::Mark(mark),
-                    Polled::Delta(Delta::Reset) => {
-                        reach!("subscriber reset in mid-batch", !self.partial.is_empty());
-                        void.append(&mut self.partial);
-                        self.partial.push(Delta::Reset);
-                    }
-                    Polled::Delta(delta) => self.partial.push(delta),
-                    Polled::Yield => {}
-                    Polled::Idle => {
-                        inner.sleepers.insert(self.id, cx.waker().clone());
-                        return Pass::Idle;
-                    }
+            let partial = &mut self.partial;
+            let reached = inner.engine.drain_deltas(self.id, DELTAS, |delta| {
+                if let DeltaRef::Reset = delta {
+                    reach!("subscriber reset in mid-batch", !partial.is_empty());
+                    void.append(partial);
+                }
+                partial.push(delta.to_delta());
+            });
+            match reached {
+                Reached::Mark(mark) => Pass::Mark(mark),
+                Reached::Budget => Pass::Yield,
+                Reached::Idle => {
+                    inner.sleepers.insert(self.id, cx.waker().clone());
+                    Pass::Idle
                 }
             }
-            Pass::Yield
         })
     }
 

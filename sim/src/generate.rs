@@ -361,7 +361,10 @@ impl Swarm {
             Kind::Timeout => Step::Timeout,
             Kind::Early => Step::Early,
             Kind::Backwards => Step::Backwards(rng.u32(1..100_000)),
-            Kind::Poll => Step::Poll(rng.u8(..6), rng.u8(1..8)),
+            Kind::Poll => match rng.u8(..12) {
+                which @ ..6 => Step::Poll(which, rng.u8(1..8)),
+                which => Step::Lend(which - 6, rng.u8(1..8)),
+            },
             Kind::Drain => Step::Drain(rng.u8(..6)),
             Kind::Subscribe => Step::Subscribe(one(rng, &INTERESTS)),
             Kind::Unsubscribe => Step::Unsubscribe(rng.u8(..6)),

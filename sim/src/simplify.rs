@@ -131,6 +131,10 @@ impl Simplify for Step {
                 .map(|which| Self::Poll(which, deltas)))
             .chain(lower_byte(deltas, 1).map(|deltas| Self::Poll(which, deltas)))
             .collect(),
+            Self::Lend(which, deltas) => iter::once(Self::Poll(which, deltas))
+                .chain(lower_byte(which, 0).map(|which| Self::Lend(which, deltas)))
+                .chain(lower_byte(deltas, 1).map(|deltas| Self::Lend(which, deltas)))
+                .collect(),
             Self::Drain(which) => lower_byte(which, 0).map(Self::Drain).collect(),
             Self::Subscribe(interest) => plainer(interest).map(Self::Subscribe).collect(),
             Self::Unsubscribe(which) => lower_byte(which, 0).map(Self::Unsubscribe).collect(),

@@ -267,9 +267,9 @@ pub enum Step {
     Early,
     /// The next call is made with a time that many milliseconds ago.
     Backwards(u32),
-    /// A subscriber takes so many deltas.
+    /// A subscriber takes so many deltas, one by one.
     Poll(u8, u8),
-    /// A subscriber takes all deltas.
+    /// A subscriber is lent all deltas, in batches as a driver asks for.
     Drain(u8),
     /// A subscriber joins.
     Subscribe(Interest),
@@ -286,6 +286,8 @@ pub enum Step {
     /// The process dies, and starts again from its last snapshot, if there is one. Zero: that is as
     /// it was; else one of its bits has changed, counted from one.
     Crash(u16),
+    /// A subscriber is lent so many deltas.
+    Lend(u8, u8),
 }
 
 /// The classes of failure, by their numbers in [`Fault::Fail`].
@@ -455,7 +457,7 @@ impl fmt::Display for Step {
             Self::Early => f.write_str("the engine is woken early"),
             Self::Backwards(ms) => write!(f, "the clock goes back by {ms} ms for one call"),
             Self::Poll(which, deltas) => write!(f, "subscriber {which} takes {deltas} deltas"),
-            Self::Drain(which) => write!(f, "subscriber {which} takes all deltas"),
+            Self::Drain(which) => write!(f, "subscriber {which} is lent all deltas"),
             Self::Subscribe(interest) => write!(f, "a subscriber joins: {interest:?}"),
             Self::Unsubscribe(which) => write!(f, "subscriber {which} leaves"),
             Self::Refilter(which, interest) => {
@@ -469,6 +471,7 @@ impl fmt::Display for Step {
                 f,
                 "the process dies, and bit {bit} of its snapshot has changed"
             ),
+            Self::Lend(which, deltas) => write!(f, "subscriber {which} is lent {deltas} deltas"),
         }
     }
 }

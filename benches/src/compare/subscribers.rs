@@ -17,8 +17,8 @@ use super::update::{BATCH, prepare};
 /// An update of a random object that 16 subscribers read, per update.
 ///
 /// Both sides take 64 updates, as many as kube-runtime's buffer holds, and then let every subscriber
-/// read all of them; and so on. Reflet's deltas carry the old and the new value, the peer's items
-/// the newest one. kube-runtime takes owned events and gives them back; both are made and dropped
+/// read all of them; and so on. Each is read in the way that costs least: Reflet lends its deltas, key,
+/// old value and new value, in batches; the peer's streams give an `Arc` of the newest value. kube-runtime takes owned events and gives them back; both are made and dropped
 /// outside of the timed part.
 pub(super) fn sixteen(world: &World) -> Vec<Row> {
     let times = with_subscribers(world, 16);
@@ -157,7 +157,8 @@ impl Crowd {
         }
     }
 
-    /// Each subscriber reads up to a change of its own, and never again.
+    /// Each subscriber reads up to a change of its own, and never again. What that leaves behind is
+    /// settled before anything is measured: it is the price of going on, and no update's.
     fn fall_asleep(&mut self, world: &World) {
         for (index, id) in self.subscribers.iter().enumerate() {
             let number = index % world.len();
@@ -165,6 +166,7 @@ impl Crowd {
             self.engine.update(&world.keys[number], object);
             self.engine.drain(*id);
         }
+        self.engine.settle();
     }
 
     /// The updates' first batch, after everybody has read everything.

@@ -42,6 +42,91 @@ pub enum Delta<K, V> {
     Reset,
 }
 
+/// A [`Delta`] that is lent and not given: whoever only looks at it pays for no clone. Marks are
+/// told in another way, see [`Reached::Mark`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum DeltaRef<'a, K, V> {
+    /// As [`Delta::Added`].
+    Added {
+        /// Its key.
+        key: &'a K,
+        /// Its value.
+        new: &'a V,
+    },
+    /// As [`Delta::Updated`].
+    Updated {
+        /// Its key.
+        key: &'a K,
+        /// What the subscriber was last handed.
+        old: &'a V,
+        /// Its value now.
+        new: &'a V,
+    },
+    /// As [`Delta::Deleted`].
+    Deleted {
+        /// Its key.
+        key: &'a K,
+        /// What the subscriber was last handed.
+        seen: &'a V,
+        /// The last known state before the object went; what was seen, where a re-created object
+        /// has already taken its place.
+        last: &'a V,
+        /// No delete was observed: it is missing from a complete list.
+        inferred: bool,
+    },
+    /// As [`Delta::Reset`].
+    Reset,
+}
+
+impl<K, V> Clone for DeltaRef<'_, K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, V> Copy for DeltaRef<'_, K, V> {}
+
+impl<K: Clone, V: Clone> DeltaRef<'_, K, V> {
+    /// The same delta, to keep.
+    #[must_use]
+    pub fn to_delta(self) -> Delta<K, V> {
+        match self {
+            Self::Added { key, new } => Delta::Added {
+                key: key.clone(),
+                new: new.clone(),
+            },
+            Self::Updated { key, old, new } => Delta::Updated {
+                key: key.clone(),
+                old: old.clone(),
+                new: new.clone(),
+            },
+            Self::Deleted {
+                key,
+                seen,
+                last,
+                inferred,
+            } => Delta::Deleted {
+                key: key.clone(),
+                seen: seen.clone(),
+                last: last.clone(),
+                inferred,
+            },
+            Self::Reset => Delta::Reset,
+        }
+    }
+}
+
+/// How far [`Informer::drain_deltas`](crate::Informer::drain_deltas) came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// A mark: what was handed over up to here is the state that it names. There may be more.
+    Mark(Mark),
+    /// As many deltas as were asked for, or as many steps as one call may take: call again.
+    Budget,
+    /// Nothing more now: the subscriber has caught up, or is not subscribed.
+    Idle,
+}
+
 /// A point at which a subscriber has caught up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Mark {

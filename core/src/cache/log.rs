@@ -37,7 +37,7 @@ impl<K: Key, V: Clone> Log<K, V> {
     pub(super) fn new(limit: usize) -> Self {
         Self {
             nodes: Nodes::new(),
-            pins: Pins::default(),
+            pins: Pins::new(),
             tail: 0,
             retained: 0,
             limit: limit as u128,
@@ -198,6 +198,7 @@ impl<K: Key, V: Clone> Log<K, V> {
     }
 
     fn drop_tombstone(&mut self, id: u32) {
+        // In this order: most are no tombstones, and what they superseded is best left alone.
         if let Some(cost) = self.tombstone_cost(id)
             && let Some(newest) = self.newest_value(id)
         {

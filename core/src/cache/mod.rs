@@ -73,7 +73,7 @@ mod tests;
 mod write;
 
 pub use changes::{Change, Drained};
-pub use delta::{Delta, Mark, Polled};
+pub use delta::{Delta, DeltaRef, Mark, Polled, Reached};
 pub use lookup::Found;
 pub use subscribers::{Filter, SubscriberId};
 pub(crate) use write::Upsert;

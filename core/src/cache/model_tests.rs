@@ -9,7 +9,7 @@ use foldhash::fast::FixedState;
 
 use proptest::prelude::*;
 
-use super::{Cache, Delta, Filter, Polled, SubscriberId, Upsert, Upserted};
+use super::{Cache, Delta, Filter, Polled, Reached, SubscriberId, Upsert, Upserted};
 use crate::token::{Incarnation, Revision, VersionRef};
 
 const KEYS: u8 = 6;
@@ -27,7 +27,8 @@ enum Op {
     SetFilter { who: usize, filter: u8 },
     Unsubscribe { who: usize },
     Poll { who: usize, times: usize },
-    Drain { who: usize },
+    Take { who: usize, most: usize },
+    Drain { who: usize, most: usize },
     TakeLapsed,
     Reclaim { steps: usize },
 }
@@ -47,8 +48,9 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (0..5_u8).prop_map(|filter| Op::Subscribe { filter }),
         2 => (who.clone(), 0..5_u8).prop_map(|(who, filter)| Op::SetFilter { who, filter }),
         1 => who.clone().prop_map(|who| Op::Unsubscribe { who }),
-        12 => (who.clone(), 1..4_usize).prop_map(|(who, times)| Op::Poll { who, times }),
-        4 => who.prop_map(|who| Op::Drain { who }),
+        6 => (who.clone(), 1..4_usize).prop_map(|(who, times)| Op::Poll { who, times }),
+        6 => (who.clone(), 0..4_usize).prop_map(|(who, most)| Op::Take { who, most }),
+        4 => (who, 0..4_usize).prop_map(|(who, most)| Op::Drain { who, most }),
         1 => Just(Op::TakeLapsed),
         1 => (0..5_usize).prop_map(|steps| Op::Reclaim { steps }),
     ]
@@ -168,7 +170,10 @@ impl World {
                     self.poll(who);
                 }
             }
-            Op::Drain { who } => while self.poll(who) {},
+            Op::Take { who, most } => {
+                self.take(who, most);
+            }
+            Op::Drain { who, most } => while self.take(who, most) {},
             Op::TakeLapsed => {
                 while let Some(id) = self.cache.take_lapsed() {
                     assert!(
@@ -294,6 +299,35 @@ impl World {
             news || polled == Polled::Idle,
             "no news, and yet {polled:?}"
         );
+        self.hear(who, polled)
+    }
+
+    /// One look at several deltas, judged. False if that was all.
+    fn take(&mut self, who: usize, most: usize) -> bool {
+        let Some(id) = self.listeners.get(who).map(|listener| listener.id) else {
+            return false;
+        };
+        let news = self.cache.has_news(id);
+        let mut polled = Vec::new();
+        let reached = self.cache.drain(id, most, |delta| {
+            polled.push(Polled::Delta(delta.to_delta()))
+        });
+        assert!(polled.len() <= most.max(1), "more than was asked for");
+        match reached {
+            Reached::Mark(mark) => polled.push(Polled::Delta(Delta::Mark(mark))),
+            Reached::Budget => assert!(!polled.is_empty(), "these few nodes are no work"),
+            Reached::Idle => polled.push(Polled::Idle),
+        }
+        assert!(
+            news || polled == [Polled::Idle],
+            "no news, and yet {polled:?}"
+        );
+        polled
+            .into_iter()
+            .fold(true, |_, polled| self.hear(who, polled))
+    }
+
+    fn hear(&mut self, who: usize, polled: Polled<Box<str>, u32>) -> bool {
         let state = self.state();
         let Some(listener) = self.listeners.get_mut(who) else {
             return false;
@@ -440,9 +474,10 @@ proptest! {
                 let played = match op {
                     Op::Subscribe { .. } => !alone,
                     Op::Unsubscribe { who } => !alone && *who > 0,
-                    Op::SetFilter { who, .. } | Op::Poll { who, .. } | Op::Drain { who } => {
-                        !alone || *who == 0
-                    }
+                    Op::SetFilter { who, .. }
+                    | Op::Poll { who, .. }
+                    | Op::Take { who, .. }
+                    | Op::Drain { who, .. } => !alone || *who == 0,
                     _ => true,
                 };
                 if played {

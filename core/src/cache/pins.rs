@@ -3,8 +3,10 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
+use crate::slab::Slab;
+
 /// What is held at one position of the log.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Pin {
     /// Where in the list the position is: behind everything up to it, before everything later.
     pub(super) gap: u32,
@@ -25,9 +27,15 @@ pub(super) struct PassEnd {
 }
 
 /// All positions, by their sequence number. Position 0 covers nothing and is never pinned.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Pins {
-    pins: BTreeMap<u64, Pin>,
+    pins: Slab<Pin>,
+    /// Where each pin is in the slab. Kept small: with ten thousand sleepers a change looks for the
+    /// pin that pays in an index that must fit into the processor's cache.
+    index: BTreeMap<u64, u32>,
+    /// The first and the last of the index: most changes need no other.
+    oldest: Option<(u64, u32)>,
+    newest: u64,
     /// Which subscriber (by its slot) holds which position, as base or as end of its pass. A pin
     /// lives as long as somebody holds it.
     holders: BTreeSet<(u64, u32)>,
@@ -40,23 +48,50 @@ pub(super) struct Pins {
 }
 
 impl Pins {
+    pub(super) const fn new() -> Self {
+        Self {
+            pins: Slab::new(),
+            index: BTreeMap::new(),
+            oldest: None,
+            newest: 0,
+            holders: BTreeSet::new(),
+            pass_ends: BTreeMap::new(),
+            lapsed: BTreeSet::new(),
+            orphans: Vec::new(),
+        }
+    }
+
     pub(super) fn get(&self, position: u64) -> Option<&Pin> {
-        self.pins.get(&position)
+        Some(&self.pins[self.find(position)?])
     }
 
     pub(super) fn get_mut(&mut self, position: u64) -> Option<&mut Pin> {
-        self.pins.get_mut(&position)
+        let id = self.find(position)?;
+        Some(&mut self.pins[id])
+    }
+
+    fn find(&self, position: u64) -> Option<u32> {
+        match self.oldest {
+            Some((oldest, id)) if oldest == position => Some(id),
+            _ => self.index.get(&position).copied(),
+        }
     }
 
     /// The pin at `position`; `gap` gives the gap of a new one.
     pub(super) fn hold(&mut self, position: u64, slot: u32, gap: impl FnOnce() -> u32) {
         if position > 0 {
             self.holders.insert((position, slot));
-            self.pins.entry(position).or_insert_with(|| Pin {
-                gap: gap(),
-                owned: None,
-                charge: 0,
+            let Self { pins, index, .. } = self;
+            let id = *index.entry(position).or_insert_with(|| {
+                pins.insert(Pin {
+                    gap: gap(),
+                    owned: None,
+                    charge: 0,
+                })
             });
+            // Who holds a position begins at the tail, so none is before the oldest.
+            self.oldest.get_or_insert((position, id));
+            self.newest = position;
         }
     }
 
@@ -78,7 +113,16 @@ impl Pins {
     }
 
     fn end(&mut self, position: u64) -> Option<u32> {
-        let pin = self.pins.remove(&position)?;
+        let id = self.index.remove(&position)?;
+        if self.oldest == Some((position, id)) {
+            let first = self.index.first_key_value();
+            self.oldest = first.map(|(position, id)| (*position, *id));
+        }
+        if self.newest == position {
+            let last = self.index.last_key_value();
+            self.newest = last.map_or(0, |(position, _)| *position);
+        }
+        let pin = self.pins.remove(id);
         self.orphans.extend(pin.owned);
         Some(pin.gap)
     }
@@ -104,11 +148,15 @@ impl Pins {
     /// The oldest pin that covers a version in force in `[seq, until)`: the slowest subscriber
     /// pays, and a quick one moves nothing.
     pub(super) fn oldest_covering(&self, seq: u64, until: u64) -> Option<u64> {
-        self.pins
-            .range(seq..)
-            .next()
-            .map(|(position, _)| *position)
-            .filter(|position| *position < until)
+        let (oldest, _) = self.oldest?;
+        let first = if seq <= oldest {
+            oldest
+        } else if seq > self.newest {
+            return None;
+        } else {
+            *self.index.range(seq..).next()?.0
+        };
+        (first < until).then_some(first)
     }
 
     /// The oldest end of a pass under way that covers a tombstone in force in `[seq, until)`.
@@ -166,7 +214,10 @@ impl Pins {
 
     #[cfg(any(test, feature = "simulated"))]
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &Pin)> {
-        self.pins.iter().map(|(position, pin)| (*position, pin))
+        let pins = &self.pins;
+        self.index
+            .iter()
+            .map(|(position, id)| (*position, &pins[*id]))
     }
 
     #[cfg(any(test, feature = "simulated"))]

@@ -6,38 +6,53 @@ use core::mem;
 use crate::key::Key;
 use crate::probe::{canary, reach};
 
-use super::delta::{Delta, Mark, Polled};
+use super::delta::{Delta, DeltaRef, Mark, Polled, Reached};
 use super::entries::{Birth, Current, State};
 use super::log::Log;
 use super::nodes::{Link, Node, OldState};
 use super::subscribers::{Filter, Pass, SubscriberId};
 use super::{Cache, STEPS_PER_CALL};
 
-/// How many nodes one poll may look at before it yields (P12).
+/// How many nodes one call may look at before it yields, if it does not hand over more (P12).
 pub(super) const NODES_PER_POLL: usize = 256;
 
 /// What a subscriber at rest is to do next.
-enum Next<K, V> {
+enum Next {
     Nothing,
-    Say(Delta<K, V>),
+    Say(Mark),
     Walk,
 }
 
-/// How far a walk came in one poll.
-enum Walked<K, V> {
-    Delta(Delta<K, V>),
+/// How far a walk came in one call.
+enum Walked {
     Spent,
     End,
 }
 
-/// What a node means to a pass.
+/// What a node meant to a pass.
 enum Visit<K, V> {
     /// Nothing, or nothing to this pass.
     Skip,
     /// It is behind the pass's end.
     Beyond,
-    /// A delta, and perhaps a second one.
-    Change(Delta<K, V>, Option<Delta<K, V>>),
+    /// A delta, which was told, and perhaps a second one: the object that is added.
+    Told(Option<(K, V)>),
+}
+
+/// A pass's cursor on its way. What it has left behind is kept when this is dropped: at the end of
+/// the call, or by a panic of a filter's or of whoever is handed the deltas (P10).
+struct Walk<'a, K, V> {
+    log: &'a mut Log<K, V>,
+    cursor: &'a mut u32,
+    at: Link,
+}
+
+impl<K, V> Drop for Walk<'_, K, V> {
+    fn drop(&mut self) {
+        let nodes = &mut self.log.nodes;
+        let behind = nodes.gap_after(self.at);
+        nodes.leave_gap(mem::replace(self.cursor, behind));
+    }
 }
 
 /// The two states that a pass leads from and to: the log as of a position, through a filter.
@@ -67,43 +82,68 @@ enum NowState<'a, V> {
 impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     /// The next thing that a subscriber is to be told.
     pub(crate) fn poll(&mut self, id: SubscriberId) -> Polled<K, V> {
-        let polled = self.poll_log(id);
-        self.reclaim(STEPS_PER_CALL);
-        polled
+        let mut delta = None;
+        let reached = self.drain(id, 1, |next| delta = Some(next.to_delta()));
+        match (delta, reached) {
+            (Some(delta), _) => Polled::Delta(delta),
+            (None, Reached::Mark(mark)) => Polled::Delta(Delta::Mark(mark)),
+            (None, Reached::Budget) => Polled::Yield,
+            (None, Reached::Idle) => Polled::Idle,
+        }
     }
 
-    fn poll_log(&mut self, id: SubscriberId) -> Polled<K, V> {
+    /// Hands over what a subscriber is to be told, up to its next mark or so many deltas. A delta
+    /// is handed over once `take` has returned.
+    pub(crate) fn drain(
+        &mut self,
+        id: SubscriberId,
+        most: usize,
+        mut take: impl FnMut(DeltaRef<'_, K, V>),
+    ) -> Reached {
+        let most = most.max(1);
+        let mut left = most;
+        let reached = self.tell(id, &mut left, &mut take);
+        // Whoever reads leaves behind up to as much as it has read.
+        self.reclaim(STEPS_PER_CALL.max(most - left));
+        reached
+    }
+
+    fn tell(
+        &mut self,
+        id: SubscriberId,
+        left: &mut usize,
+        take: &mut impl FnMut(DeltaRef<'_, K, V>),
+    ) -> Reached {
         if self.position_lapsed(id) {
             self.reset(id);
         }
         let Some(subscriber) = self.subscribers.get_mut(id) else {
-            return Polled::Idle;
+            return Reached::Idle;
         };
-        if mem::take(&mut subscriber.owes_reset) {
-            return Polled::Delta(Delta::Reset);
+        if subscriber.owes_reset {
+            take(DeltaRef::Reset);
+            subscriber.owes_reset = false;
+            *left -= 1;
         }
-        if let Some(delta) = subscriber.pending.take() {
-            return Polled::Delta(delta);
+        if *left > 0 && hand_over_pending(&mut subscriber.pending, take) {
+            *left -= 1;
         }
-        loop {
+        while *left > 0 {
             match self.next(id) {
-                Next::Nothing => return Polled::Idle,
-                Next::Say(delta) => return Polled::Delta(delta),
+                Next::Nothing => return Reached::Idle,
+                Next::Say(mark) => return Reached::Mark(mark),
                 Next::Walk => {}
             }
-            match self.walk(id) {
-                Walked::Delta(delta) => return Polled::Delta(delta),
-                Walked::Spent => {
-                    reach!("poll yielded on its budget");
-                    return Polled::Yield;
-                }
+            match self.walk(id, left, take) {
+                Walked::Spent => return Reached::Budget,
                 Walked::End => {
                     if let Some(mark) = self.end_pass(id) {
-                        return Polled::Delta(Delta::Mark(mark));
+                        return Reached::Mark(mark);
                     }
                 }
             }
         }
+        Reached::Budget
     }
 
     /// Whether a poll has something to do. May err to true.
@@ -122,7 +162,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
 
     /// Starts a pass, if there is anything to walk, and nothing that was not published yet: until
     /// then the cache is between two states of the source, which no mark could name (P3, P9).
-    fn next(&mut self, id: SubscriberId) -> Next<K, V> {
+    fn next(&mut self, id: SubscriberId) -> Next {
         let Some(subscriber) = self.subscribers.get_mut(id) else {
             return Next::Nothing;
         };
@@ -154,7 +194,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             reach!("mark without a change", subscriber.marked > 0);
             subscriber.marked = publication.number;
             subscriber.initial = false;
-            return Next::Say(Delta::Mark(mark()));
+            return Next::Say(mark());
         }
         // A re-walk looks at every node again, what did not change since the base included.
         reach!("pass under another filter", refilter.is_some());
@@ -177,9 +217,13 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         Next::Walk
     }
 
-    /// Goes on with the pass under way until there is a delta. The filters are asked before
-    /// anything is moved: where one panics, the next poll starts from where this one did (P10).
-    fn walk(&mut self, id: SubscriberId) -> Walked<K, V> {
+    /// Goes on with the pass under way, until so many deltas are handed over.
+    fn walk(
+        &mut self,
+        id: SubscriberId,
+        left: &mut usize,
+        take: &mut impl FnMut(DeltaRef<'_, K, V>),
+    ) -> Walked {
         let Some(subscriber) = self.subscribers.get_mut(id) else {
             return Walked::End;
         };
@@ -194,28 +238,35 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             before,
             after,
         };
-        let log = &mut self.log;
-        let mut at = log.nodes.gap_link(pass.cursor);
-        let mut walked = Walked::Spent;
-        for _ in 0..NODES_PER_POLL {
-            let next = log.nodes.next(at);
-            match log.visit(next, &span) {
-                Visit::Skip => at = next,
-                Visit::Beyond => {
-                    walked = Walked::End;
-                    break;
-                }
-                Visit::Change(first, second) => {
-                    at = next;
-                    walked = Walked::Delta(first);
-                    subscriber.pending = second;
-                    break;
+        let most = *left;
+        let at = self.log.nodes.gap_link(pass.cursor);
+        let walk = &mut Walk {
+            log: &mut self.log,
+            cursor: &mut pass.cursor,
+            at,
+        };
+        for _ in 0..NODES_PER_POLL.max(most) {
+            let next = walk.log.nodes.next(walk.at);
+            match walk.log.visit(next, &span, take) {
+                Visit::Skip => walk.at = next,
+                Visit::Beyond => return Walked::End,
+                Visit::Told(second) => {
+                    walk.at = next;
+                    *left -= 1;
+                    if second.is_some() {
+                        subscriber.pending = second;
+                        if *left > 0 && hand_over_pending(&mut subscriber.pending, take) {
+                            *left -= 1;
+                        }
+                    }
+                    if *left == 0 {
+                        return Walked::Spent;
+                    }
                 }
             }
         }
-        let behind = log.nodes.gap_after(at);
-        log.nodes.leave_gap(mem::replace(&mut pass.cursor, behind));
-        walked
+        reach!("poll yielded on its budget", *left == most);
+        Walked::Spent
     }
 
     /// The subscriber has arrived at the end of its pass. Nothing is said of it where another
@@ -290,10 +341,26 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     }
 }
 
+/// False if there was nothing pending.
+fn hand_over_pending<K, V>(
+    pending: &mut Option<(K, V)>,
+    take: &mut impl FnMut(DeltaRef<'_, K, V>),
+) -> bool {
+    if let Some((key, new)) = pending {
+        take(DeltaRef::Added { key, new });
+    }
+    pending.take().is_some()
+}
+
 impl<K: Key, V: Clone> Log<K, V> {
-    /// What the pass over `span` has to say at a node. It says something of each key once: at the
+    /// Tells what the pass over `span` has to say at a node. It says something of each key once: at the
     /// version that is in force at the pass's end, wherever that has its place by now.
-    fn visit(&self, link: Link, span: &Span<'_, K, V>) -> Visit<K, V> {
+    fn visit(
+        &self,
+        link: Link,
+        span: &Span<'_, K, V>,
+        tell: &mut impl FnMut(DeltaRef<'_, K, V>),
+    ) -> Visit<K, V> {
         self.count_step();
         let (id, now) = match link.node() {
             Node::End => return Visit::Beyond,
@@ -330,11 +397,18 @@ impl<K: Key, V: Clone> Log<K, V> {
         let Some(key) = self.nodes.entries.key(id) else {
             return Visit::Skip;
         };
-        self.compare(id, key, &now, span)
+        self.compare(id, key, &now, span, tell)
     }
 
     /// The step from what the subscriber was handed of a key to what the key is now (P4).
-    fn compare(&self, id: u32, key: &K, now: &Now<'_, V>, span: &Span<'_, K, V>) -> Visit<K, V> {
+    fn compare(
+        &self,
+        id: u32,
+        key: &K,
+        now: &Now<'_, V>,
+        span: &Span<'_, K, V>,
+        tell: &mut impl FnMut(DeltaRef<'_, K, V>),
+    ) -> Visit<K, V> {
         let passes = |filter: Option<&Filter<K, V>>, value: &V| {
             filter.is_none_or(|filter| filter.matches(key, value))
         };
@@ -350,33 +424,30 @@ impl<K: Key, V: Clone> Log<K, V> {
             NowState::Value(value) if passes(span.after, value) => Some(*value),
             NowState::Value(_) | NowState::Gone { .. } => None,
         };
-        let added = |new: &V| Delta::Added {
-            key: key.clone(),
-            new: new.clone(),
-        };
-        let deleted = |seen: &V, last: &V, inferred| Delta::Deleted {
-            key: key.clone(),
-            seen: seen.clone(),
-            last: last.clone(),
+        let deleted = |seen, last, inferred| DeltaRef::Deleted {
+            key,
+            seen,
+            last,
             inferred,
         };
+        let mut second = None;
         match (seen, value, &now.state) {
-            (None, None, _) => Visit::Skip,
-            (Some(_), Some(_), _) if unchanged => Visit::Skip,
-            (Some(_), None, NowState::Value(_)) if canary!(ForgetFilterLeave) => Visit::Skip,
-            (None, Some(new), _) => Visit::Change(added(new), None),
+            (None, None, _) => return Visit::Skip,
+            (Some(_), Some(_), _) if unchanged => return Visit::Skip,
+            (Some(_), None, NowState::Value(_)) if canary!(ForgetFilterLeave) => {
+                return Visit::Skip;
+            }
+            (None, Some(new), _) => tell(DeltaRef::Added { key, new }),
             (Some((old, birth)), Some(new), _) if birth.at == now.birth.at => {
-                let updated = Delta::Updated {
-                    key: key.clone(),
-                    old: if canary!(OldIsCurrent) { new } else { old }.clone(),
-                    new: new.clone(),
-                };
-                Visit::Change(updated, None)
+                let old = if canary!(OldIsCurrent) { new } else { old };
+                tell(DeltaRef::Updated { key, old, new });
             }
             // The incarnation that was seen has gone, and another one has taken its place.
             (Some((seen, _)), Some(new), _) => {
                 reach!("delete and re-create while a subscriber sleeps");
-                Visit::Change(deleted(seen, seen, now.birth.inferred), Some(added(new)))
+                // Cloned before anything is told, since a user's `clone` may panic, too.
+                second = Some((key.clone(), new.clone()));
+                tell(deleted(seen, seen, now.birth.inferred));
             }
             (Some((seen, birth)), None, state) => {
                 let same = birth.at == now.birth.at;
@@ -395,8 +466,9 @@ impl<K: Key, V: Clone> Log<K, V> {
                         (seen, *inferred)
                     }
                 };
-                Visit::Change(deleted(seen, last, inferred), None)
+                tell(deleted(seen, last, inferred));
             }
         }
+        Visit::Told(second)
     }
 }

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::delta::{Delta, Mark};
+use super::delta::Mark;
 
 /// One subscriber. An id is never given out twice, and one that is no longer subscribed is
 /// harmless everywhere.
@@ -74,8 +74,8 @@ pub(super) struct Subscriber<K, V> {
     /// A filter that was set later, and waits for the pass under way to end.
     pub(super) wanted: Option<Option<Filter<K, V>>>,
     pub(super) pass: Option<Pass<K, V>>,
-    /// The second delta of a pair, handed out before anything else.
-    pub(super) pending: Option<Delta<K, V>>,
+    /// The second delta of a pair, handed out before anything else: an object that is added.
+    pub(super) pending: Option<(K, V)>,
     pub(super) owes_reset: bool,
     /// It has had no mark since it joined or was reset.
     pub(super) initial: bool,

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use reflet_core::cache::{Delta, Filter, Mark, Polled, SubscriberId};
+use reflet_core::cache::{Delta, Filter, Mark, Polled, Reached, SubscriberId};
 
 use super::{Company, Run};
-use crate::oracles::{Checked, Content, Fold, Promise, Revisions};
+use crate::oracles::{Broken, Checked, Content, Fold, Promise, Revisions};
 use crate::story::{Kind, LaneId};
 use crate::trace::Interest;
+
+/// How many deltas are lent at once to who takes all.
+const BATCH: usize = 256;
 
 /// One subscriber, and what it knows.
 pub(super) struct Listener {
@@ -111,7 +114,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A subscriber takes so many deltas.
+    /// A subscriber takes so many deltas, one by one.
     pub(super) fn poll(&mut self, which: usize, deltas: usize) -> Checked {
         for _ in 0..deltas {
             if !self.poll_once(which)? {
@@ -121,9 +124,21 @@ impl Run<'_> {
         self.after_call(false)
     }
 
-    /// A subscriber takes all deltas. Then it has what the cache has.
+    /// A subscriber is lent so many deltas.
+    pub(super) fn lend(&mut self, which: usize, deltas: usize) -> Checked {
+        let mut left = deltas;
+        // How often it yields depends on what is kept for others, and so must not count.
+        while left > 0
+            && let Some(lent) = self.lend_once(which, left)?
+        {
+            left = left.saturating_sub(lent);
+        }
+        self.after_call(false)
+    }
+
+    /// A subscriber is lent all deltas, in batches. Then it has what the cache has.
     pub(super) fn drain(&mut self, which: usize) -> Checked {
-        while self.poll_once(which)? {}
+        while self.lend_once(which, BATCH)?.is_some() {}
         if self.is_large() {
             return self.after_call(false);
         }
@@ -142,7 +157,7 @@ impl Run<'_> {
     }
 
     /// False: there is nothing now.
-    fn poll_once(&mut self, which: usize) -> Result<bool, crate::oracles::Broken> {
+    fn poll_once(&mut self, which: usize) -> Result<bool, Broken> {
         let Some(listener) = self.listeners.get(&which) else {
             return Ok(false);
         };
@@ -155,6 +170,28 @@ impl Run<'_> {
                 Polled::Idle => return Ok(false),
             }
         }
+    }
+
+    /// How many deltas it was lent, a mark included; `None`: there is nothing more now.
+    fn lend_once(&mut self, which: usize, most: usize) -> Result<Option<usize>, Broken> {
+        let Some(listener) = self.listeners.get(&which) else {
+            return Ok(None);
+        };
+        let mut lent = Vec::new();
+        let reached = self
+            .engine
+            .drain_deltas(listener.id, most, |delta| lent.push(delta.to_delta()));
+        Promise::Harmless.require(lent.len() <= most, || {
+            format!("{} deltas where {most} were asked for", lent.len())
+        })?;
+        let idle = reached == Reached::Idle;
+        if let Reached::Mark(mark) = reached {
+            lent.push(Delta::Mark(mark));
+        }
+        for delta in &lent {
+            self.hear(which, delta)?;
+        }
+        Ok((!idle).then_some(lent.len()))
     }
 
     fn hear(&mut self, which: usize, delta: &Delta<Arc<str>, u64>) -> Checked {

@@ -319,6 +319,7 @@ impl<'a> Run<'a> {
                 Ok(())
             }
             Step::Poll(which, deltas) => self.poll(which.into(), deltas.into()),
+            Step::Lend(which, deltas) => self.lend(which.into(), deltas.into()),
             Step::Drain(which) => self.drain(which.into()),
             Step::Subscribe(interest) => {
                 if self.joined < MOST_SUBSCRIBERS {

@@ -5,6 +5,7 @@ extern crate std;
 mod accounting;
 mod changes;
 mod contents;
+mod drains;
 mod filters;
 mod limits;
 mod news;
@@ -21,7 +22,9 @@ use std::panic::catch_unwind;
 use foldhash::fast::FixedState;
 
 use super::poll::NODES_PER_POLL;
-use super::{Cache, Delta, Filter, Polled, STEPS_PER_CALL, SubscriberId, Upsert, Upserted};
+use super::{
+    Cache, Delta, DeltaRef, Filter, Polled, Reached, STEPS_PER_CALL, SubscriberId, Upsert, Upserted,
+};
 use crate::digest::Digest;
 use crate::token::{Incarnation, Revision, VersionRef};
 
@@ -71,34 +74,28 @@ impl Rig {
         self.0.subscribe(Some(even()))
     }
 
-    /// What one poll gives: `+a=1`, `~a=1>2`, `-a=1/2` (seen and last; `?` if inferred), `@5` (a
-    /// mark; `!` if initial, `~` if partial), `reset`, `yield`, or nothing.
+    /// What one poll gives, in [`words`].
     fn poll(&mut self, id: SubscriberId) -> String {
         match self.0.poll(id) {
             Polled::Idle => String::new(),
             Polled::Yield => "yield".into(),
-            Polled::Delta(Delta::Reset) => "reset".into(),
-            Polled::Delta(Delta::Added { key, new }) => format!("+{key}={new}"),
-            Polled::Delta(Delta::Updated { key, old, new }) => format!("~{key}={old}>{new}"),
-            Polled::Delta(Delta::Deleted {
-                key,
-                seen,
-                last,
-                inferred,
-            }) => {
-                format!("-{key}={seen}/{last}{}", if inferred { "?" } else { "" })
-            }
-            Polled::Delta(Delta::Mark(mark)) => {
-                let revision = mark
-                    .revision
-                    .map_or_else(String::new, |revision| format!("{revision}"));
-                let (initial, partial) = (
-                    if mark.initial { "!" } else { "" },
-                    if mark.complete { "" } else { "~" },
-                );
-                format!("@{revision}{initial}{partial}")
-            }
+            Polled::Delta(delta) => words(&delta),
         }
+    }
+
+    /// What one drain of so many deltas gives.
+    fn take(&mut self, id: SubscriberId, most: usize) -> Vec<String> {
+        let mut heard = Vec::new();
+        let reached = self
+            .0
+            .drain(id, most, |delta| heard.push(words(&delta.to_delta())));
+        match reached {
+            Reached::Mark(mark) => heard.push(words(&Delta::Mark(mark))),
+            Reached::Budget => heard.push("budget".into()),
+            Reached::Idle => {}
+        }
+        self.0.check();
+        heard
     }
 
     fn drain(&mut self, id: SubscriberId) -> Vec<String> {
@@ -113,6 +110,31 @@ impl Rig {
         while self.0.reclaim(10) {}
         self.0.check();
         self.0.assert_nothing_retained();
+    }
+}
+
+/// `+a=1`, `~a=1>2`, `-a=1/2` (seen and last; `?` if inferred), `@5` (a mark; `!` if initial, `~` if
+/// partial), or `reset`.
+fn words(delta: &Delta<Box<str>, u32>) -> String {
+    match delta {
+        Delta::Reset => "reset".into(),
+        Delta::Added { key, new } => format!("+{key}={new}"),
+        Delta::Updated { key, old, new } => format!("~{key}={old}>{new}"),
+        Delta::Deleted {
+            key,
+            seen,
+            last,
+            inferred,
+        } => format!("-{key}={seen}/{last}{}", if *inferred { "?" } else { "" }),
+        Delta::Mark(mark) => {
+            let revision = mark.revision.as_ref();
+            let revision = revision.map_or_else(String::new, |revision| format!("{revision}"));
+            let (initial, partial) = (
+                if mark.initial { "!" } else { "" },
+                if mark.complete { "" } else { "~" },
+            );
+            format!("@{revision}{initial}{partial}")
+        }
     }
 }
 
