@@ -158,6 +158,12 @@ canaries! {
     FollowerLosesOvertaken = "follower-loses-overtaken",
     /// P3, P9: a follower is handed nothing of a publication before the next one is there.
     FollowerIsLate = "follower-is-late",
+    /// P3: a view shows what is published while it is held.
+    ViewMovesOn = "view-moves-on",
+    /// P9: who waits for a revision is told of one before it.
+    WaitEndsEarly = "wait-ends-early",
+    /// P9: who waits for a revision is not told that it is there.
+    WaitIsNotWoken = "wait-is-not-woken",
     /// P11: waits are drawn from the process, not from the seed alone.
     JitterFromProcess = "jitter-from-process",
 }
