@@ -320,6 +320,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// Adds an index of what is in the cache and of what comes, which the cache's lookups name by
     /// its id. Takes time by what is there.
     pub fn add_index(&mut self, by: IndexBy<K, V>) -> IndexId {
+        reach!("index added while a list runs", self.list.is_some());
         self.cache.add_index(by)
     }
 
@@ -344,6 +345,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// to read: from now on [`drain_changes`](Self::drain_changes) has something. There is one
     /// follower: to begin again is to begin from nothing. `false`: nobody follows any more.
     pub fn follow_changes(&mut self, on: bool) {
+        reach!(
+            "follower began while a list runs",
+            on && self.list.is_some()
+        );
         self.cache.follow(on);
     }
 

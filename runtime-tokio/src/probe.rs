@@ -1,5 +1,5 @@
-//! What the simulator sees of the inside: named situations that a run has reached. Nothing at all
-//! in any build but the simulator's own.
+//! What the simulator sees of the inside: named situations that a run has reached, and errors
+//! planted on purpose. Both are nothing at all in any build but the simulator's own.
 
 /// Counts a named situation as reached, if a condition holds.
 #[cfg(feature = "simulated")]
@@ -26,4 +26,20 @@ macro_rules! reach {
     };
 }
 
-pub(crate) use reach;
+/// Whether a known error is planted here.
+#[cfg(feature = "simulated")]
+macro_rules! canary {
+    ($name:ident) => {
+        reflet_core::probe::is_planted(reflet_core::probe::Canary::$name)
+    };
+}
+
+/// Whether a known error is planted here.
+#[cfg(not(feature = "simulated"))]
+macro_rules! canary {
+    ($name:ident) => {
+        false
+    };
+}
+
+pub(crate) use {canary, reach};

@@ -4,12 +4,15 @@
 #![allow(
     dead_code,
     unused_imports,
+    unused_macros,
     unreachable_pub,
     clippy::unwrap_used,
     clippy::panic,
     reason = "tests"
 )]
 
+#[path = "../src/probe.rs"]
+mod probe;
 #[path = "../src/read/store/mod.rs"]
 mod store;
 #[path = "../src/sync.rs"]

@@ -15,6 +15,16 @@ use crate::trace::Trace;
 /// Each canary must be found within so many seeds.
 pub const SEEDS: u64 = 2_000;
 
+/// Those that are errors of the driver, which the engine's level does not have.
+pub const DRIVER: &[Canary] = &[
+    Canary::ViewMovesOn,
+    Canary::WaitEndsEarly,
+    Canary::WaitIsNotWoken,
+];
+
+/// Each of these must be found within so many seeds of the driver's level.
+pub const DRIVER_SEEDS: u64 = 50;
+
 /// One seed in so many is run twice, and without the other subscribers: more than in a sweep.
 const STRICT: u64 = 8;
 
@@ -40,6 +50,10 @@ pub fn hunt_by(promise: Promise, canary: Canary, seeds: u64) -> Found {
 }
 
 fn hunt_with(canary: Canary, seeds: u64, counts: impl Fn(Promise) -> bool) -> Found {
+    #[cfg(feature = "driver")]
+    if DRIVER.contains(&canary) {
+        return hunt_in_driver(canary, seeds.min(DRIVER_SEEDS), counts);
+    }
     plant(Some(canary));
     let by = (0..seeds).find_map(|seed| {
         let trace = Trace::generate(seed);
@@ -56,15 +70,27 @@ fn hunt_with(canary: Canary, seeds: u64, counts: impl Fn(Promise) -> bool) -> Fo
     Found { canary, by }
 }
 
-/// Hunts all canaries, on so many threads; in the order of [`Canary::ALL`].
+#[cfg(feature = "driver")]
+fn hunt_in_driver(canary: Canary, seeds: u64, counts: impl Fn(Promise) -> bool) -> Found {
+    let by = (0..seeds).find_map(|seed| {
+        let found = crate::net::run_planted(seed, Some(canary)).violation;
+        let found = found.filter(|violation| counts(violation.promise));
+        found.map(|violation| (violation.promise, seed + 1))
+    });
+    Found { canary, by }
+}
+
+/// Hunts all canaries, on so many threads; in the order of [`Canary::ALL`]. Without the driver's
+/// level its own are left out.
 #[must_use]
 pub fn hunt_all(seeds: u64, jobs: NonZero<usize>) -> Vec<Found> {
-    let next = AtomicUsize::new(0);
+    let all = Canary::ALL.iter().copied();
+    let all = all.filter(|canary| cfg!(feature = "driver") || !DRIVER.contains(canary));
+    let (all, next) = (all.collect::<Vec<_>>(), AtomicUsize::new(0));
     let hunters = || {
-        let turn =
-            || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|turn| *turn < Canary::ALL.len());
+        let turn = || Some(next.fetch_add(1, Ordering::Relaxed)).filter(|turn| *turn < all.len());
         std::iter::from_fn(turn)
-            .map(|turn| (turn, hunt(Canary::ALL[turn], seeds)))
+            .map(|turn| (turn, hunt(all[turn], seeds)))
             .collect::<Vec<_>>()
     };
     let mut found = std::thread::scope(|scope| {

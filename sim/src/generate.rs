@@ -4,9 +4,9 @@
 use fastrand::Rng;
 
 use crate::motifs::weave;
-use crate::restarts;
 use crate::trace::{Ending, Fault, Interest, Lie, Nuisance, Setup, Span, Step, Trace, Tuning};
 use crate::world::{Feed, Poison, Shape};
+use crate::{onlookers, restarts};
 
 const INTERESTS: [Interest; 5] = [
     Interest::All,
@@ -67,6 +67,7 @@ impl Trace {
             steps.push(step);
         }
         restarts::weave(seed, setup.keys, &mut steps);
+        onlookers::weave(seed, large, &mut steps);
         Self { setup, steps }
     }
 }

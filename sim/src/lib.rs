@@ -18,6 +18,7 @@ pub mod marks;
 mod motifs;
 #[cfg(feature = "driver")]
 pub mod net;
+mod onlookers;
 pub mod oracles;
 pub mod regressions;
 mod restarts;

@@ -5,7 +5,7 @@ use std::iter;
 use crate::oracles::Promise;
 use crate::run::{Outcome, Violation, run, run_strictly};
 use crate::shrink::{Simplify, shrink};
-use crate::trace::{Ending, Fault, Interest, Nuisance, Setup, Span, Step, Trace, Tuning};
+use crate::trace::{By, Ending, Fault, Interest, Nuisance, Setup, Span, Step, Trace, Tuning};
 use crate::world::{Feed, Poison, Shape};
 
 /// A trace that shrinking came to.
@@ -146,6 +146,21 @@ impl Simplify for Step {
             Self::Neglect(steps) => lower_byte(steps, 1).map(Self::Neglect).collect(),
             Self::Save => Vec::new(),
             Self::Crash(damage) => (damage > 0).then_some(Self::Crash(0)).into_iter().collect(),
+            Self::Index(by) => (by != By::Key)
+                .then_some(Self::Index(By::Key))
+                .into_iter()
+                .collect(),
+            Self::Unindex(which) => lower_byte(which, 0).map(Self::Unindex).collect(),
+            Self::Order(_) | Self::Unfollow => Vec::new(),
+            // To look at everything is the simplest.
+            Self::Follow(slots) => (slots < u8::MAX)
+                .then_some(Self::Follow(u8::MAX))
+                .into_iter()
+                .collect(),
+            Self::Look(slots) => (slots < u8::MAX)
+                .then_some(Self::Look(u8::MAX))
+                .into_iter()
+                .collect(),
         }
     }
 }

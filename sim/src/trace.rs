@@ -104,6 +104,23 @@ pub enum Interest {
     Nothing,
 }
 
+/// What an index is by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum By {
+    /// The key: one term, which nobody shares and which never changes.
+    Key,
+    /// The content: one of three terms, another one with nearly each change.
+    Content,
+    /// Up to three terms, some of them said twice.
+    Several,
+    /// Nothing.
+    Nothing,
+    /// None or twenty terms, of which most stay when the object changes.
+    Many,
+    /// An owner, by its key.
+    Owner,
+}
+
 /// What comes after the steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ending {
@@ -288,6 +305,19 @@ pub enum Step {
     Crash(u16),
     /// A subscriber is lent so many deltas.
     Lend(u8, u8),
+    /// An index is added.
+    Index(By),
+    /// An index is removed, counted from the oldest.
+    Unindex(u8),
+    /// A share in the order of the keys is taken, or the oldest one given back.
+    Order(bool),
+    /// Somebody begins to follow, with nothing. It looks after each call: while it makes its first
+    /// copy at so many slots, at all with 255, and with 0 only when it is told to.
+    Follow(u8),
+    /// Nobody follows any more.
+    Unfollow,
+    /// The follower looks, while it makes its first copy at so many slots.
+    Look(u8),
 }
 
 /// The classes of failure, by their numbers in [`Fault::Fail`].
@@ -472,6 +502,19 @@ impl fmt::Display for Step {
                 "the process dies, and bit {bit} of its snapshot has changed"
             ),
             Self::Lend(which, deltas) => write!(f, "subscriber {which} is lent {deltas} deltas"),
+            Self::Index(by) => write!(f, "an index is added: {by:?}"),
+            Self::Unindex(which) => write!(f, "index {which} is removed"),
+            Self::Order(true) => f.write_str("the order of the keys is wanted"),
+            Self::Order(false) => f.write_str("a share in the order of the keys is given back"),
+            Self::Follow(0) => f.write_str("somebody begins to follow, and seldom looks"),
+            Self::Follow(slots) => {
+                write!(
+                    f,
+                    "somebody begins to follow, by {slots} slots after each call"
+                )
+            }
+            Self::Unfollow => f.write_str("nobody follows any more"),
+            Self::Look(slots) => write!(f, "the follower looks, at {slots} slots"),
         }
     }
 }

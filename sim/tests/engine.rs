@@ -113,6 +113,14 @@ const CAUGHT: &[(Canary, Promise)] = &[
     (Canary::InferDespiteUnknown, Promise::OneRealState),
     (Canary::NeverReleased, Promise::Converges),
     (Canary::NotFoundIsEmpty, Promise::HonestReadiness),
+    (Canary::IndexKeepsDeleted, Promise::OneRealState),
+    (Canary::IndexMissesUpdate, Promise::OneRealState),
+    (Canary::IndexKeepsOldTerms, Promise::OneRealState),
+    (Canary::OrderForgetsAdded, Promise::OneRealState),
+    (Canary::FollowerForgetsGone, Promise::OneRealState),
+    (Canary::FollowerHasPart, Promise::OneRealState),
+    (Canary::FollowerLosesOvertaken, Promise::OneRealState),
+    (Canary::FollowerIsLate, Promise::HonestReadiness),
     (Canary::JitterFromProcess, Promise::Determinism),
 ];
 

@@ -114,6 +114,11 @@ fn known_errors_are_found_by_the_promise_that_they_break() {
         (Canary::OldIsCurrent, Promise::TruthfulDeltas),
         (Canary::SyncedEarly, Promise::HonestReadiness),
         (Canary::ProgressLowersRevision, Promise::NoTimeTravel),
+        (Canary::FollowerForgetsGone, Promise::OneRealState),
+        (Canary::FollowerIsLate, Promise::HonestReadiness),
+        (Canary::ViewMovesOn, Promise::OneRealState),
+        (Canary::WaitEndsEarly, Promise::HonestReadiness),
+        (Canary::WaitIsNotWoken, Promise::HonestReadiness),
     ];
     for (canary, promise) in known {
         let found = (0..10).find_map(|seed| net::run_planted(seed, Some(canary)).violation);

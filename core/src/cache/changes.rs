@@ -11,6 +11,7 @@ use alloc::vec::Vec;
 use core::hash::BuildHasher;
 
 use crate::key::Key;
+use crate::probe::{canary, reach};
 
 use super::entries::Entries;
 use super::nodes::{Link, Node};
@@ -70,7 +71,12 @@ where
         // What the follower was not handed is not gone for it. So no object is noted twice.
         if let Some(follower) = &mut self.follower
             && self.log.nodes.entries.set_followed(id, false)
+            && !canary!(FollowerForgetsGone)
         {
+            reach!(
+                "object gone from a first copy under way",
+                follower.copy.is_some_and(|to| id < to)
+            );
             follower.gone.push(id);
         }
     }
@@ -98,6 +104,10 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             return Drained::Nothing;
         };
         if let Some(from) = follower.copy {
+            reach!(
+                "first copy overtaken by a change",
+                from > 0 && follower.at < self.log.tail
+            );
             let entries = &mut self.log.nodes.entries;
             let end = entries.end();
             let to = u32::try_from(slots).map_or(end, |slots| from.saturating_add(slots).min(end));
@@ -106,12 +116,23 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             }
             follower.copy = (to < end).then_some(to);
             if follower.copy.is_some() {
+                if canary!(FollowerHasPart) {
+                    return Drained::Published;
+                }
                 return Drained::Part;
+            }
+            if canary!(FollowerLosesOvertaken) {
+                follower.at = self.log.tail;
             }
         }
         // Between a change and its publication the cache is no state of the source (P9).
-        match published {
+        let held_back = canary!(FollowerIsLate) && published.is_some_and(|last| last.1 % 2 == 1);
+        match published.filter(|_| !held_back) {
             Some(last) if last != (follower.at, follower.number) => {
+                reach!(
+                    "publication without a change followed",
+                    last.0 == follower.at && follower.number > 0
+                );
                 self.drain_log(take);
                 self.follow_up(last);
                 Drained::Published

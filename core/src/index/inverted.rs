@@ -8,6 +8,7 @@ use core::{fmt, mem};
 use foldhash::fast::FixedState;
 
 use crate::key::Key;
+use crate::probe::{canary, reach};
 use crate::slab::Slab;
 use crate::table::Table;
 
@@ -86,10 +87,19 @@ impl<K: Key, V> Index<K, V> {
     pub(crate) fn put_staged(&mut self, id: u32) {
         self.find_staged();
         if self.rows.terms(id) == self.found {
+            reach!("update that changes no term", !self.found.is_empty());
+            return;
+        }
+        if canary!(IndexMissesUpdate) && !self.rows.terms(id).is_empty() {
             return;
         }
         let (mut row, after) = (self.rows.take(id), mem::take(&mut self.found));
+        reach!("term said more than once", self.staged.len() > after.len());
+        reach!("object leaves all its terms", after.is_empty());
         for term in only_in(row.terms(), &after) {
+            if canary!(IndexKeepsOldTerms) && !after.is_empty() {
+                continue;
+            }
             self.leave(term, id);
         }
         for term in only_in(&after, row.terms()) {
@@ -217,6 +227,7 @@ impl<K: Key, V> Index<K, V> {
     fn leave(&mut self, term: u32, id: u32) {
         self.terms[term].postings.remove(id);
         if self.terms[term].postings.is_empty() {
+            reach!("term gone with its last object");
             let Term { bytes, .. } = self.terms.remove(term);
             self.table.remove(self.hasher.hash_one(&*bytes), term);
             self.used -= 1;

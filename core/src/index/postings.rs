@@ -6,6 +6,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::{mem, slice};
 
+use crate::probe::reach;
+
 use super::found::Ids;
 
 /// So many ids are kept in a plain vector, where adding one moves at most two kilobytes.
@@ -58,6 +60,7 @@ impl Postings {
                         ids.insert(at, id);
                         return;
                     }
+                    reach!("term that hundreds share");
                     let mut many = Many(mem::take(ids).into_iter().collect());
                     many.0.insert(id);
                     *self = Self::Many(Box::new(many));

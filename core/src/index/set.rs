@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::key::Key;
+use crate::probe::{canary, reach};
 
 use super::inverted::Index;
 use super::order::KeyOrder;
@@ -84,7 +85,9 @@ impl<K: Key, V> Indexes<K, V> {
     /// One more wants the order; `build` makes it for the first one.
     pub(crate) fn hold_order(&mut self, build: impl FnOnce() -> KeyOrder<K>) -> KeyOrderId {
         if self.order.is_none() {
-            self.order = Some(build());
+            let order = build();
+            reach!("key order of keys that are there", !order.is_empty());
+            self.order = Some(order);
         }
         let id = KeyOrderId(self.take_id());
         self.holders.push(id);
@@ -96,6 +99,7 @@ impl<K: Key, V> Indexes<K, V> {
             return false;
         };
         self.holders.remove(at);
+        reach!("key order kept for another", !self.holders.is_empty());
         if self.holders.is_empty() {
             self.order = None;
         }
@@ -128,7 +132,9 @@ impl<K: Key, V> Indexes<K, V> {
         for (_, index) in &mut self.by {
             index.put_staged(id);
         }
-        if let (Some(order), Some(key)) = (&mut self.order, added) {
+        if let (Some(order), Some(key)) = (&mut self.order, added)
+            && !canary!(OrderForgetsAdded)
+        {
             order.insert(key.clone(), id);
         }
     }
@@ -137,7 +143,9 @@ impl<K: Key, V> Indexes<K, V> {
     #[inline(never)]
     pub(crate) fn take_out(&mut self, id: u32, key: &K::Borrowed) {
         for (_, index) in &mut self.by {
-            index.remove(id);
+            if !canary!(IndexKeepsDeleted) {
+                index.remove(id);
+            }
         }
         if let Some(order) = &mut self.order {
             order.remove(key);

@@ -142,6 +142,28 @@ canaries! {
     RestoreWithoutEpoch = "restore-without-epoch",
     /// P13: a snapshot is taken between two states of the source.
     SnapshotPartial = "snapshot-partial",
+    /// P3: what is deleted is still counted under its terms.
+    IndexKeepsDeleted = "index-keeps-deleted",
+    /// P3: an object that changes is found under the terms that it had before.
+    IndexMissesUpdate = "index-misses-update",
+    /// P3: an object that changes is found under its new terms, and still under all old ones.
+    IndexKeepsOldTerms = "index-keeps-old-terms",
+    /// P3: the order of the keys has the keys that there were when it was built, and no new ones.
+    OrderForgetsAdded = "order-forgets-added",
+    /// P3: a follower is not told what is gone.
+    FollowerForgetsGone = "follower-forgets-gone",
+    /// P3: a follower is told that it has all while its first copy has just begun.
+    FollowerHasPart = "follower-has-part",
+    /// P3: what changes while a follower makes its first copy is not handed to it.
+    FollowerLosesOvertaken = "follower-loses-overtaken",
+    /// P3, P9: a follower is handed nothing of a publication before the next one is there.
+    FollowerIsLate = "follower-is-late",
+    /// P3: a view shows what is published while it is held.
+    ViewMovesOn = "view-moves-on",
+    /// P9: who waits for a revision is told of one before it.
+    WaitEndsEarly = "wait-ends-early",
+    /// P9: who waits for a revision is not told that it is there.
+    WaitIsNotWoken = "wait-is-not-woken",
     /// P11: waits are drawn from the process, not from the seed alone.
     JitterFromProcess = "jitter-from-process",
 }

@@ -15,7 +15,7 @@ use crate::oracles::{
 };
 
 /// How late the driver may look at a deadline: its task has to get its turn.
-const TURN: Duration = Duration::from_millis(20);
+pub(super) const TURN: Duration = Duration::from_millis(20);
 
 /// What an informer has shown so far.
 #[derive(Debug, Default)]
@@ -63,7 +63,8 @@ impl Watched {
         let checked = self
             .check_health(&health)
             .and_then(|()| self.check_silence(&health, reporter))
-            .and_then(|()| self.check_shown(&reporter.books()));
+            .and_then(|()| self.check_shown(&reporter.books()))
+            .and_then(|()| self.check_onlookers(reporter));
         reporter.check(
             &self.name,
             checked.map_err(|Broken { promise, message }| Broken {

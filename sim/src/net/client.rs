@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use fastrand::Rng;
@@ -15,6 +15,7 @@ use reflet_tokio::{Informer, Notice, Notices, Source as _};
 use super::audit::Shown;
 use super::books::Value;
 use super::heard::{Heard, Overheard};
+use super::onlooker::{Onlooker, look_on};
 use super::pace::{Starts, Timed};
 use super::plan::{Choice, InformerPlan};
 use super::server::{COLLECTION, HOST};
@@ -36,6 +37,12 @@ pub(super) struct Watched {
     /// What it was told, where somebody overhears it.
     pub(super) heard: Option<Arc<Mutex<Heard>>>,
     pub(super) starts: Arc<Mutex<Starts>>,
+    /// Those who read what it shows.
+    pub(super) onlookers: Mutex<Vec<Arc<Onlooker>>>,
+    /// How many relists it has told of.
+    pub(super) relists: AtomicUsize,
+    /// It was told to end.
+    pub(super) stopped: AtomicBool,
     requests: AtomicUsize,
 }
 
@@ -63,6 +70,9 @@ pub(super) async fn live(world: Arc<World>, client: usize) {
                 for reader in &watched.readers {
                     follow(&world, &watched, reader, rng.fork());
                 }
+                // Drawn apart from the rest, so that what else a seed means does not depend on it.
+                let apart = plan.seed.wrapping_add(u64::from(life));
+                look_on(&world, &watched, Rng::with_seed(apart));
             }
             Err(words) => world.reporter.broken(Promise::NextStep, words),
         }
@@ -116,6 +126,9 @@ fn start(
         shown: Mutex::default(),
         heard: is_overheard.then_some(heard),
         starts,
+        onlookers: Mutex::default(),
+        relists: AtomicUsize::new(0),
+        stopped: AtomicBool::new(false),
         requests: AtomicUsize::new(0),
     }))
 }
@@ -125,6 +138,10 @@ async fn listen(mut notices: Notices, watched: Weak<Watched>, name: String, repo
     while let Some(notice) = notices.next().await {
         reporter.say(format_args!("{name} {notice:?}"));
         let synced = matches!(notice, Notice::Engine(EngineNotice::Synced { .. }));
+        let relisted = matches!(notice, Notice::Engine(EngineNotice::Relisted { .. }));
+        if let Some(watched) = watched.upgrade().filter(|_| relisted) {
+            watched.relists.fetch_add(1, Ordering::Relaxed);
+        }
         let watched = watched.upgrade().filter(|_| synced);
         if let Some(heard) = watched.as_ref().and_then(|watched| watched.heard.as_ref()) {
             let announced = lock(heard).readiness.announce();

@@ -32,6 +32,8 @@ mod heard;
 #[cfg(madsim)]
 mod load;
 #[cfg(madsim)]
+mod onlooker;
+#[cfg(madsim)]
 mod pace;
 #[cfg(madsim)]
 mod plan;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
@@ -259,6 +260,7 @@ async fn converge(world: &World) {
 /// Ends all informers: each of their tasks and streams ends (P10).
 async fn shut_down(world: &World) {
     for watched in world.watched() {
+        watched.stopped.store(true, Ordering::Relaxed);
         if timeout(SHUTDOWN, watched.informer.shutdown())
             .await
             .is_err()
@@ -268,6 +270,10 @@ async fn shut_down(world: &World) {
                 .reporter
                 .broken(Promise::Isolation, format_args!("{name} does not end"));
         }
+        // Those who waited get their turn.
+        sleep(Duration::from_millis(1)).await;
+        let checked = watched.check_onlookers_after_the_end(&world.reporter);
+        world.reporter.check(&watched.name, checked);
     }
     world.reporter.say("over");
 }

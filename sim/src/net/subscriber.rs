@@ -46,6 +46,7 @@ impl Known {
     fn mark(&mut self, books: &Books, watched: &Watched, mark: &Mark) -> Checked {
         watched.learn()?;
         self.told.mark(mark)?;
+        watched.check_readers_at(mark)?;
         let revision = mark
             .revision
             .as_ref()
@@ -120,6 +121,7 @@ impl Known {
         })?;
         let mut steps = deltas.iter();
         steps.try_for_each(|delta| self.told.step(delta, books))?;
+        watched.check_readers_of(deltas.iter().filter_map(key))?;
         self.mark(books, watched, mark)?;
         let health = watched.informer.health();
         // The source says where its transactions end: only a lost event leaves one open.
@@ -132,6 +134,16 @@ impl Known {
         Promise::HonestReadiness.require(!newest || same(), || {
             "what was handed out is not what the cache shows".to_owned()
         })
+    }
+}
+
+/// The key that a delta is about.
+fn key<V>(delta: &Delta<Arc<str>, V>) -> Option<&str> {
+    match delta {
+        Delta::Added { key, .. } | Delta::Updated { key, .. } | Delta::Deleted { key, .. } => {
+            Some(key)
+        }
+        Delta::Mark(_) | Delta::Reset => None,
     }
 }
 

@@ -61,7 +61,8 @@ impl Run<'_> {
         if self.observer.was_synced {
             self.check_cache(&health, changed)?;
         }
-        Ok(())
+        self.check_lookups()?;
+        self.keep_up()
     }
 
     /// What was rejected has no effect, and nothing is inferred from what was not fully read.

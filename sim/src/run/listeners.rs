@@ -19,7 +19,15 @@ pub(super) struct Listener {
     fold: Fold,
     marks: Revisions,
     here: bool,
+    /// What it is under way to may be older than all that the follower has.
+    pub(super) is_older: bool,
     lane: LaneId,
+}
+
+impl Listener {
+    pub(super) fn hears_all(&self) -> bool {
+        self.interest == Interest::All
+    }
 }
 
 impl Interest {
@@ -60,6 +68,7 @@ impl Run<'_> {
             fold: Fold::default(),
             marks: Revisions::default(),
             here: true,
+            is_older: false,
             lane,
         };
         self.listeners.insert(number, listener);
@@ -104,6 +113,7 @@ impl Run<'_> {
             listener.id = self.engine.subscribe(listener.interest.filter());
             listener.fold = Fold::default();
             listener.marks = Revisions::default();
+            listener.is_older = false;
             if let Some((epoch, revision)) = floor.filter(|_| ordered) {
                 listener.marks.show(epoch, revision)?;
             }
@@ -167,7 +177,10 @@ impl Run<'_> {
                 Polled::Delta(delta) => return self.hear(which, &delta).map(|()| true),
                 // How often it yields depends on what is kept for others.
                 Polled::Yield => {}
-                Polled::Idle => return Ok(false),
+                Polled::Idle => {
+                    self.has_come_up(which);
+                    return Ok(false);
+                }
             }
         }
     }
@@ -194,6 +207,13 @@ impl Run<'_> {
         Ok((!idle).then_some(lent.len()))
     }
 
+    /// What a subscriber is told from now on is no older than what anybody has.
+    fn has_come_up(&mut self, which: usize) {
+        if let Some(listener) = self.listeners.get_mut(&which) {
+            listener.is_older = false;
+        }
+    }
+
     fn hear(&mut self, which: usize, delta: &Delta<Arc<str>, u64>) -> Checked {
         self.hash.words(format_args!("{which} {delta:?}"));
         if which == self.chosen {
@@ -209,6 +229,10 @@ impl Run<'_> {
             .say(lane, Kind::Normal, text, || format!("{delta:#?}"));
         Promise::Isolation.require(listener.here, || "a delta for one that has left".to_owned())?;
         listener.fold.take(delta, tells)?;
+        self.check_not_behind(which, delta)?;
+        if matches!(delta, Delta::Mark(_) | Delta::Reset) {
+            self.has_come_up(which);
+        }
         // A replay, a history that began anew, or what comes in another order, shows old states once
         // more.
         let shape = &self.trace.setup.shape;

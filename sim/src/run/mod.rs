@@ -3,13 +3,16 @@
 //! - `network`: what the driver does: commands become dialogues, words become inputs.
 //! - `observer`: what is known from outside; `checks`: what must hold after each call.
 //! - `listeners`: subscribers, fast and slow.
+//! - `lookups`: indexes; `follow`: somebody who follows what is published.
 //! - `restart`: the process dies, and starts again from a snapshot.
 //! - `ending`: the adversary stops, and the engine must converge; or nothing ever stops.
 
 mod checks;
 mod ending;
+mod follow;
 mod input;
 mod listeners;
+mod lookups;
 mod network;
 mod observer;
 mod restart;
@@ -26,7 +29,9 @@ use crate::story::Story;
 use crate::trace::{Ending, Step, Trace};
 use crate::world::{Poison, World};
 
+use follow::Follower;
 use listeners::Listener;
+use lookups::Lookups;
 use network::Talk;
 use observer::Observer;
 use restart::Saved;
@@ -178,6 +183,8 @@ struct Run<'a> {
     /// How many would have subscribed in company.
     joined: usize,
     chosen: usize,
+    lookups: Lookups,
+    follower: Option<Follower>,
     observer: Observer,
     /// The last snapshot.
     saved: Option<Saved>,
@@ -244,6 +251,8 @@ impl<'a> Run<'a> {
             listeners: BTreeMap::new(),
             joined: 0,
             chosen: chosen(trace),
+            lookups: Lookups::default(),
+            follower: None,
             saved: None,
             restored: None,
             hash: TraceHash::default(),
@@ -287,6 +296,7 @@ impl<'a> Run<'a> {
             Ending::Flap => self.flap()?,
         }
         self.drain(self.chosen)?;
+        self.last_look()?;
         // From here on time passes as long as somebody has something to give back.
         let seen = self.seen;
         self.finish()?;
@@ -337,6 +347,28 @@ impl<'a> Run<'a> {
             }
             Step::Save => self.save(),
             Step::Crash(damage) => self.crash(damage),
+            Step::Index(_)
+            | Step::Unindex(_)
+            | Step::Order(_)
+            | Step::Follow(_)
+            | Step::Unfollow
+            | Step::Look(_) => self.look_on(step),
+        }
+    }
+
+    /// Somebody looks on. Nobody notices: alone, a subscriber sees the same (P10).
+    fn look_on(&mut self, step: Step) -> Checked {
+        if self.company == Company::OnlyChosen {
+            return Ok(());
+        }
+        match step {
+            Step::Index(by) => self.add_index(by),
+            Step::Unindex(which) => self.remove_index(which.into()),
+            Step::Order(wanted) => self.order_keys(wanted),
+            Step::Follow(slots) => self.follow(slots),
+            Step::Unfollow => self.unfollow(),
+            Step::Look(slots) => self.look(slots),
+            _ => Ok(()),
         }
     }
 

@@ -92,6 +92,8 @@ impl Run<'_> {
         }
         let floor = warm.then_some((saved.local, self.observer.complete));
         self.rejoin(floor)?;
+        self.index_again();
+        self.follow_again();
         self.after_call(true)
     }
 
