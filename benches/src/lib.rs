@@ -21,6 +21,8 @@ pub mod objects;
 #[cfg(feature = "peers")]
 pub mod peer;
 pub mod plot;
+#[cfg(feature = "peers")]
+pub mod readable;
 pub mod report;
 
 /// What an object's size on the wire is said to be, in bytes: that of a small ConfigMap in a watch.
