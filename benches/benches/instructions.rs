@@ -41,6 +41,7 @@ mod counted {
     use gungraun::prelude::*;
     use reflet_bench::engine::Engine;
     use reflet_bench::key;
+    use reflet_bench::readable::Readable;
     use reflet_core::VersionRef;
     use reflet_core::cache::SubscriberId;
 
@@ -151,5 +152,67 @@ mod counted {
             get
         ]
     );
-    main!(library_benchmark_groups = engine);
+
+    struct Read {
+        readable: Readable<Arc<u64>>,
+        keys: Vec<String>,
+        value: Arc<u64>,
+    }
+
+    /// A thousand objects that have readers, updated once.
+    fn read() -> Read {
+        let keys: Vec<String> = (0..STEPS).map(key).collect();
+        let value = Arc::new(0);
+        let items = keys.iter().map(|key| (key.as_str(), Arc::clone(&value)));
+        let readable = Readable::synced(items);
+        let read = Read {
+            readable,
+            keys,
+            value,
+        };
+        update_with_readers(read)
+    }
+
+    // In batches of 250.
+    #[library_benchmark]
+    #[bench::thousand(args = (), setup = read)]
+    fn update_read(read: Read) -> Read {
+        update_with_readers(read)
+    }
+
+    fn update_with_readers(mut read: Read) -> Read {
+        for keys in read.keys.chunks(250) {
+            for key in keys {
+                read.readable.engine.update(key, Arc::clone(&read.value));
+            }
+            read.readable.publish();
+        }
+        read
+    }
+
+    #[library_benchmark]
+    #[bench::thousand(args = (), setup = read)]
+    fn load(read: Read) -> Read {
+        for key in &read.keys {
+            black_box(read.readable.reader.load(key));
+        }
+        read
+    }
+
+    #[library_benchmark]
+    #[bench::thousand(args = (), setup = read)]
+    fn load_from_view(read: Read) -> Read {
+        let view = read.readable.reader.view();
+        for key in &read.keys {
+            black_box(view.get(key));
+        }
+        drop(view);
+        read
+    }
+
+    library_benchmark_group!(
+        name = readers,
+        benchmarks = [update_read, load, load_from_view]
+    );
+    main!(library_benchmark_groups = [engine, readers]);
 }

@@ -113,6 +113,11 @@ impl<V: Clone> Engine<V> {
         held
     }
 
+    /// One item of the list that the cache does not hold in this version.
+    pub fn changed_item(&mut self, key: &str, version: VersionRef<'_>, value: V) {
+        self.list_item(key, version, None, Body::Value(value));
+    }
+
     /// The list is complete. It becomes visible, and the watch that follows it opens.
     pub fn end_list(&mut self) {
         self.hand(Input::PageEnd { next: None });

@@ -7,8 +7,8 @@
 //! handed clones of their `Arc`s, kube-runtime references, as each interface takes them. What each
 //! row does on both sides is told at its function in [`compare`].
 //!
-//! `cargo bench -p reflet-bench` times the engine's single operations, and counts their
-//! instructions where valgrind and `gungraun-runner` are installed.
+//! `cargo bench -p reflet-bench` times the engine's single operations and what readers do beside two
+//! other structures, and counts instructions where valgrind and `gungraun-runner` are installed.
 
 #[cfg(feature = "peers")]
 pub mod compare;
@@ -21,6 +21,7 @@ pub mod objects;
 #[cfg(feature = "peers")]
 pub mod peer;
 pub mod plot;
+pub mod readable;
 pub mod report;
 
 /// What an object's size on the wire is said to be, in bytes: that of a small ConfigMap in a watch.

@@ -92,6 +92,10 @@ pub struct SourceProfile {
     /// How far a replica of the source may lag behind. A rewind that is accepted without an epoch
     /// must have shown itself for longer than this.
     pub replica_lag: Duration,
+    /// Each list, or initial stream, shows at least what was in the source when it was asked for:
+    /// nothing that was cached before, and no replica that lags. What a
+    /// [`fence`](crate::Informer::fence) relies on.
+    pub fresh_lists: bool,
 }
 
 impl Default for SourceProfile {
@@ -107,6 +111,7 @@ impl Default for SourceProfile {
             commit_revisions: false,
             heartbeat: None,
             replica_lag: Duration::from_secs(30),
+            fresh_lists: false,
         }
     }
 }

@@ -103,6 +103,7 @@ impl<K: Key, V: Clone + Debug, S: BuildHasher + Clone> Informer<K, V, S> {
             last_list,
             reclaim_at,
             attempts,
+            last_read: _,
             dead_ends,
             gone_in_a_row,
             unconstrained,

@@ -80,6 +80,8 @@ pub struct Informer<K: Key, V, S = FixedState> {
     pub(crate) last_list: Timestamp,
     pub(crate) reclaim_at: Option<Timestamp>,
     pub(crate) attempts: u64,
+    /// The attempt that read what was taken over last as a whole.
+    pub(crate) last_read: Option<Attempt>,
 
     // What happened in a row, and what follows from it.
     pub(crate) dead_ends: u32,
@@ -155,6 +157,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             last_list: Timestamp::ZERO,
             reclaim_at: None,
             attempts: 0,
+            last_read: None,
             dead_ends: 0,
             gone_in_a_row: 0,
             unconstrained: false,

@@ -60,6 +60,7 @@ extern crate alloc;
 pub mod cache;
 mod config;
 mod digest;
+mod fence;
 #[cfg(feature = "simulated")]
 mod fingerprint;
 pub mod index;
@@ -83,6 +84,7 @@ pub use config::{
     Class, Config, Feed, Limits, OnNewEpoch, OnRewind, Policy, RevisionOrder, SourceProfile, Timing,
 };
 pub use digest::Digest;
+pub use fence::{Fence, FenceError};
 pub use informer::{Informer, Verify};
 pub use input::{Attempt, Body, Change, Event, Failure, FailureClass, Input, Item, Removal};
 pub use key::Key;

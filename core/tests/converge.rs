@@ -64,6 +64,7 @@ prop_compose! {
                 commit_revisions,
                 heartbeat: heartbeat.then_some(Duration::from_secs(1)),
                 replica_lag: Duration::from_secs(5),
+                fresh_lists: false,
             },
             habits: Habits { epochs, uids, careless, patient, gone_inside },
             replicas: if opaque { 1 } else { replicas },

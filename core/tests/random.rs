@@ -61,6 +61,7 @@ enum Step {
     PollDeltas,
     PollNotices,
     Verify(bool),
+    Fence,
 }
 
 #[derive(Clone, Debug)]
@@ -141,6 +142,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::PollDeltas),
         1 => Just(Step::PollNotices),
         1 => any::<bool>().prop_map(Step::Verify),
+        1 => Just(Step::Fence),
     ]
 }
 
@@ -177,6 +179,7 @@ prop_compose! {
                 commit_revisions,
                 heartbeat: heartbeat.map(Duration::from_millis),
                 replica_lag: Duration::from_secs(1),
+                fresh_lists: true,
             },
             ..Config::default()
         };
@@ -337,6 +340,7 @@ fn run(config: Config, steps: &[Step]) -> Result<String, TestCaseError> {
     let mut rig = Rig::new(config);
     let mut driver = Driver::default();
     driver.poll(&mut rig);
+    let mut fences = Vec::new();
     for step in steps {
         match step {
             Step::Say { back, word } => {
@@ -381,6 +385,17 @@ fn run(config: Config, steps: &[Step]) -> Result<String, TestCaseError> {
                 };
                 rig.informer.verify(rig.now, mode);
             }
+            Step::Fence => {
+                let fence = rig.informer.fence(rig.now).unwrap();
+                fences.push((fence, driver.started.last().map(|(attempt, _)| *attempt)));
+            }
+        }
+        let read = rig.informer.last_read();
+        for (fence, begun) in &fences {
+            prop_assert!(
+                !fence.is_passed_by(read) || read > *begun,
+                "a read that had begun has passed a fence"
+            );
         }
         prop_assert!(
             rig.informer.poll_timeout().is_some(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reflet_core::cache::Cache;
 use reflet_core::index::{IndexBy, IndexId, KeyOrderId};
-use reflet_core::{Health, Revision, Timestamp, Verify};
+use reflet_core::{FenceError, Health, Revision, Timestamp, Verify};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -124,10 +124,7 @@ impl<V: Clone + Send + Sync + 'static> Informer<V> {
     /// already takes this call a moment; others have their turn meanwhile.
     #[must_use]
     pub fn reader(&self) -> Reader<V> {
-        let store = self.shared().readable();
-        let news = self.shared().news.subscribe();
-        let inner = self.shared().lock();
-        Reader::new(store, news, &inner.engine.config().source)
+        self.shared().reader()
     }
 
     /// The object of a key.
@@ -207,6 +204,22 @@ impl<V: Clone + Send + Sync + 'static> Informer<V> {
         let now = self.now();
         self.shared().with(|inner| inner.engine.verify(now, mode));
         self.shared().driver.wake();
+    }
+
+    /// Waits until the cache, and with it all readers, shows everything that was in the source when
+    /// this was called: for that the source is read anew. All who call it before that read begins
+    /// share it, and the pace of attempts is kept. As long as the source cannot be read it waits.
+    /// Safe to cancel.
+    ///
+    /// Where a watch is open that is a verifying list, which is not cheap. To read one's own writes
+    /// [`Reader::wait_for`] the revision that the source gave them, where it gives one.
+    ///
+    /// # Errors
+    /// [`FenceError::NotOffered`], at once, if the source's lists promise too little
+    /// ([`SourceProfile::fresh_lists`](reflet_core::SourceProfile::fresh_lists));
+    /// [`FenceError::Stopped`] if the informer was stopped before.
+    pub async fn fence(&self) -> Result<(), FenceError> {
+        self.shared().fence().await
     }
 
     /// Subscribes to everything.

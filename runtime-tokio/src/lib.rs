@@ -91,7 +91,7 @@ pub use error::NotSynced;
 pub use handler::{Handler, HandlerTask};
 pub use informer::Informer;
 pub use notice::{Notice, Notices};
-pub use read::{Iter, Published, Reader, View, WaitError};
+pub use read::{Afterwards, Found, Iter, Published, ReadView, Reader, View, WaitError};
 pub use reflet_core;
 pub use shared::Status;
 #[cfg(feature = "snapshot")]

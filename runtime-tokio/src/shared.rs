@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use reflet_core::cache::SubscriberId;
-use reflet_core::{Revision, Timestamp};
+use reflet_core::{Attempt, FenceError, Revision, Timestamp};
 use tokio::sync::{broadcast, watch};
 use tokio::time::Instant;
 
 use crate::notice::Notice;
-use crate::probe::canary;
-use crate::read::{Copying, News, Outcome, Store};
+use crate::read::{News, ReadView, Reader};
 
 /// How many notices wait for a reader that is slow to take them.
 const NOTICES: usize = 1024;
@@ -38,8 +37,8 @@ pub struct Status {
 /// Everything behind the lock.
 pub(crate) struct Inner<V> {
     pub(crate) engine: reflet_core::Informer<Arc<str>, V>,
-    /// The copy that readers read, from the first reader on.
-    pub(crate) copy: Option<Copying<V>>,
+    /// What readers read, from the first reader on.
+    pub(crate) read: Option<ReadView<V>>,
     /// The streams that found nothing to do. One that is awake is not in here, so that a change
     /// costs nothing for it.
     pub(crate) sleepers: BTreeMap<SubscriberId, Waker>,
@@ -51,13 +50,23 @@ pub(crate) struct Inner<V> {
     pub(crate) stopping: bool,
 }
 
+/// What those who wait for a read of the source are told.
+#[derive(Clone, Copy, Default)]
+struct Reads {
+    /// The attempt of the newest one that everybody sees.
+    last: Option<Attempt>,
+    ended: bool,
+}
+
 pub(crate) struct Shared<V> {
     inner: Mutex<Inner<V>>,
     pub(crate) driver: AtomicWaker,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) notices: broadcast::Sender<Notice>,
     /// What readers are waiting for.
-    pub(crate) news: watch::Sender<News>,
+    news: watch::Sender<News>,
+    /// What fences are waiting for.
+    reads: watch::Sender<Reads>,
     pub(crate) name: Arc<str>,
     started: Instant,
     seed: u64,
@@ -73,7 +82,7 @@ impl<V> Shared<V> {
         Self {
             inner: Mutex::new(Inner {
                 engine,
-                copy: None,
+                read: None,
                 sleepers: BTreeMap::new(),
                 next_look: None,
                 moved: false,
@@ -83,6 +92,7 @@ impl<V> Shared<V> {
             status: watch::Sender::new(Status::default()),
             notices: broadcast::Sender::new(NOTICES),
             news: watch::Sender::new(News::default()),
+            reads: watch::Sender::new(Reads::default()),
             name,
             started,
             seed,
@@ -129,37 +139,54 @@ impl<V> Shared<V> {
     {
         let mut inner = self.lock();
         let result = act(&mut inner);
-        let Inner { engine, copy, .. } = &mut *inner;
-        let outcome = copy.as_mut().map(|copy| copy.bring_up(engine));
+        let Inner { engine, read, .. } = &mut *inner;
+        let afterwards = read.as_mut().map(|read| read.bring_up(engine));
+        let last = engine.last_read();
         drop(inner);
-        if let Some(Outcome { news, garbage }) = outcome {
-            if let Some(news) = news.filter(|_| !canary!(WaitIsNotWoken)) {
-                self.news.send_if_modified(|told| told.follow(news));
-            }
-            drop(garbage);
+        drop(afterwards);
+        if self.reads.borrow().last < last {
+            self.reads.send_if_modified(|told| {
+                let newer = told.last < last;
+                told.last = told.last.max(last);
+                newer
+            });
         }
         result
     }
 
-    /// What readers read, made if there is none yet. That may take several steps, between which
-    /// others have their turn.
-    pub(crate) fn readable(&self) -> Arc<Store<V>>
+    /// A handle on what readers read, which is made if there is none yet. That may take several
+    /// steps, between which others have their turn.
+    pub(crate) fn reader(self: &Arc<Self>) -> Reader<V>
     where
         V: Clone,
     {
         loop {
-            self.change(|inner| {
-                inner.copy.get_or_insert_with(|| {
-                    inner.engine.follow_changes(true);
-                    Copying::new(self.seed)
-                });
+            self.change(|Inner { engine, read, .. }| {
+                read.get_or_insert_with(|| ReadView::telling(engine, self.seed, self.news.clone()));
             });
-            let whole = self.lock().copy.as_ref().and_then(Copying::whole);
-            if let Some(store) = whole {
-                return store;
+            let inner = self.lock();
+            if let Some(read) = inner.read.as_ref().filter(|read| read.is_whole()) {
+                return read.handle(&inner.engine, Arc::downgrade(self));
             }
+            drop(inner);
             std::thread::yield_now();
         }
+    }
+
+    /// Waits until everybody sees what the source held when this was called, or something newer.
+    pub(crate) async fn fence(&self) -> Result<(), FenceError>
+    where
+        V: Clone,
+    {
+        let now = self.now();
+        let fence = self.with(|inner| inner.engine.fence(now))?;
+        self.driver.wake();
+        let mut reads = self.reads.subscribe();
+        let passed = |reads: &Reads| fence.is_passed_by(reads.last);
+        // This very call keeps the channel open.
+        let reads = reads.wait_for(|reads| passed(reads) || reads.ended).await;
+        let passed = reads.is_ok_and(|reads| passed(&reads));
+        passed.then_some(()).ok_or(FenceError::Stopped)
     }
 
     /// The time as the engine counts it: since the start of this informer.
@@ -186,6 +213,8 @@ impl<V> Shared<V> {
         };
         self.driver.wake();
         self.news
+            .send_if_modified(|told| !std::mem::replace(&mut told.ended, true));
+        self.reads
             .send_if_modified(|told| !std::mem::replace(&mut told.ended, true));
         sleepers.into_values().for_each(Waker::wake);
     }

@@ -18,12 +18,13 @@ mod store;
 #[path = "../src/sync.rs"]
 mod sync;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use proptest::prelude::*;
-use reflet_core::Revision;
+use reflet_core::index::{IndexBy, IndexId, Terms};
+use reflet_core::{Config, Informer, Revision, Timestamp};
 use store::{Pin, Place, Published, Store, Writer};
 
 fn published(revision: u64) -> Published {
@@ -40,8 +41,78 @@ fn all<V: Clone>(pin: &Pin<V>) -> Vec<(Arc<str>, V)> {
     objects
 }
 
+/// Some names of indexes, which only an engine gives out.
+fn index_ids<const N: usize>() -> [IndexId; N] {
+    let mut engine = Informer::<Arc<str>, u32>::new(Config::default(), 7, Timestamp::ZERO);
+    [(); N].map(|()| engine.add_index(IndexBy::new("", |_, _, _| ())))
+}
+
+const INDEXES: usize = 3;
+const TERMS: [&str; 7] = ["", "even", "odd", "0", "1", "2", "key 7"];
+
+/// The terms of the indexes: one for each object, a changing number with doubles, and a few that
+/// never change; none of what makes the function panic.
+fn terms_of(index: usize, key: &str, value: u32, terms: &mut Terms) {
+    let remainder = (value % 3).to_string();
+    match index {
+        0 => terms.add(if value.is_multiple_of(2) {
+            "even"
+        } else {
+            "odd"
+        }),
+        1 => {
+            terms.extend(vec![&remainder; (value % 4) as usize]);
+            terms.extend((value.is_multiple_of(5)).then_some(""));
+            terms.add(if value.is_multiple_of(7) { "odd" } else { "1" });
+            assert!(!value.is_multiple_of(11), "a function that panics late");
+        }
+        _ => terms.extend([key, ""]),
+    }
+}
+
+fn index_by(index: usize) -> IndexBy<Arc<str>, u32> {
+    IndexBy::new("", move |key: &str, value: &u32, terms| {
+        terms_of(index, key, *value, terms);
+    })
+}
+
+fn has_term(index: usize, key: &str, value: u32, term: &str) -> bool {
+    let mut terms = Terms::new();
+    let ask = || terms_of(index, key, value, &mut terms);
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(ask));
+    terms.iter().any(|other| other == term.as_bytes())
+}
+
+/// What a publication shows: its objects, and which indexes find them.
+#[derive(Clone, Default)]
+struct Shown {
+    state: State,
+    indexes: BTreeSet<usize>,
+    revision: u64,
+}
+
+impl Shown {
+    fn found(&self, index: usize, term: &str) -> State {
+        let objects = self.state.iter().filter(|(key, value)| {
+            self.indexes.contains(&index) && has_term(index, key, **value, term)
+        });
+        objects
+            .map(|(key, value)| (Arc::clone(key), *value))
+            .collect()
+    }
+}
+
+fn found(pin: &Pin<u32>, found: store::Found<'_>) -> State {
+    let objects: Vec<_> = found.map(|place| pin.object(place).unwrap()).collect();
+    let (len, objects) = (objects.len(), objects.into_iter().collect::<State>());
+    assert_eq!(len, objects.len(), "each once");
+    objects
+}
+
 #[derive(Clone, Debug)]
 enum Step {
+    /// Adds or removes an index.
+    Index(usize),
     Put(u8),
     Delete(u8),
     /// Deleted and added again, which may or may not give it another slot.
@@ -72,6 +143,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         Meanwhile::Linger,
     ]);
     let step = prop_oneof![
+        1 => (0..INDEXES).prop_map(Step::Index),
         4 => key.clone().prop_map(Step::Put),
         2 => key.clone().prop_map(Step::Delete),
         1 => key.prop_map(Step::Recreate),
@@ -90,11 +162,11 @@ struct Rig {
     store: Arc<Store<u32>>,
     slots: BTreeMap<u8, u32>,
     free: Vec<u32>,
-    state: State,
-    shown: State,
-    pins: Vec<(Pin<u32>, State, u64)>,
+    ids: [IndexId; INDEXES],
+    next: Shown,
+    shown: Shown,
+    pins: Vec<(Pin<u32>, Shown)>,
     value: u32,
-    revision: u64,
 }
 
 impl Rig {
@@ -105,16 +177,22 @@ impl Rig {
             writer,
             slots: BTreeMap::new(),
             free: (0..12).collect(),
-            state: State::new(),
-            shown: State::new(),
+            ids: index_ids(),
+            next: Shown::default(),
+            shown: Shown::default(),
             pins: Vec::new(),
             value: 0,
-            revision: 0,
         }
     }
 
     fn step(&mut self, step: &Step) {
         match step {
+            Step::Index(index) => {
+                let indexes = &mut self.next.indexes;
+                if !indexes.remove(index) {
+                    indexes.insert(*index);
+                }
+            }
             Step::Put(key) => self.put(*key),
             Step::Delete(key) => self.delete(*key),
             Step::Recreate(key) => {
@@ -138,32 +216,34 @@ impl Rig {
         // A new key of the same text, as the engine has it after a delete.
         let name: Arc<str> = format!("key {key}").into();
         self.writer.now(slot, &name, &self.value);
-        self.state.insert(name, self.value);
+        self.next.state.insert(name, self.value);
     }
 
     fn delete(&mut self, key: u8) {
         if let Some(slot) = self.slots.remove(&key) {
             self.writer.gone(slot);
             self.free.push(slot);
-            self.state.remove(&*format!("key {key}"));
+            self.next.state.remove(&*format!("key {key}"));
         }
     }
 
     fn pin(&mut self) {
-        self.pins
-            .push((self.store.pin(), self.shown.clone(), self.revision));
+        self.pins.push((self.store.pin(), self.shown.clone()));
     }
 
     fn publish(&mut self, meanwhile: Meanwhile) {
         let store = Arc::clone(&self.store);
-        self.writer.stage(published(self.revision + 1));
+        let wanted = self.next.indexes.iter();
+        let wanted = wanted.map(|index| (self.ids[*index], index_by(*index)));
+        self.writer.keep_indexes(wanted.collect());
+        self.next.revision += 1;
+        self.writer.stage(published(self.next.revision));
         if let Meanwhile::PinOld = meanwhile {
             self.pin();
         }
         let lingering = matches!(meanwhile, Meanwhile::Linger).then(|| store.linger());
         self.writer.show();
-        self.revision += 1;
-        self.shown = self.state.clone();
+        self.shown = self.next.clone();
         if let Meanwhile::PinNew = meanwhile {
             self.pin();
         }
@@ -171,17 +251,20 @@ impl Rig {
         drop(lingering);
         drop(self.writer.take_garbage());
         self.writer.check();
+        self.check_views();
     }
 
     /// Everybody sees what they should.
     fn check(&self) {
         let head = self.store.head();
-        assert_eq!(head.len, self.shown.len());
+        assert_eq!(head.len, self.shown.state.len());
         for key in 0..12 {
             let key = format!("key {key}");
-            assert_eq!(self.store.load(&key), self.shown.get(&*key).copied());
+            let expected = self.shown.state.get(&*key).copied();
+            assert_eq!(self.store.load(&key), expected);
         }
-        for (pin, state, revision) in &self.pins {
+        for (pin, shown) in &self.pins {
+            let (state, revision) = (&shown.state, shown.revision);
             let objects = all(pin);
             assert_eq!(
                 (objects.len(), pin.head.len),
@@ -193,9 +276,34 @@ impl Rig {
                 let key = format!("key {key}");
                 assert_eq!(pin.get(&key), state.get(&*key).copied());
             }
-            let shown = pin.head.published.revision.clone();
-            assert_eq!(shown, (*revision > 0).then(|| Revision::from(*revision)));
+            let read = pin.head.published.revision.clone();
+            assert_eq!(read, (revision > 0).then(|| Revision::from(revision)));
         }
+        self.check_indexes(&self.store.pin(), &self.shown);
+    }
+
+    /// Views find what they should, also what has changed since.
+    fn check_views(&self) {
+        for (pin, shown) in &self.pins {
+            self.check_indexes(pin, shown);
+        }
+    }
+
+    fn check_indexes(&self, pin: &Pin<u32>, shown: &Shown) {
+        for (index, id) in self.ids.into_iter().enumerate() {
+            for term in TERMS {
+                let expected = shown.found(index, term);
+                let count = pin.head.lookups.count(id, term.as_bytes());
+                assert_eq!(count, expected.len());
+                assert_eq!(found(pin, pin.found(id, term.as_bytes())), expected);
+            }
+        }
+        let (one, other) = ((self.ids[0], &b"odd"[..]), (self.ids[1], &b"1"[..]));
+        let mut expected = shown.found(0, "odd");
+        let also = shown.found(1, "1");
+        expected.retain(|key, _| also.contains_key(key));
+        assert_eq!(found(pin, pin.both(one, other)), expected);
+        assert_eq!(found(pin, pin.both(other, one)), expected);
     }
 }
 
@@ -206,7 +314,9 @@ proptest! {
         for step in &steps {
             rig.step(step);
         }
+        rig.check_views();
         rig.pins.clear();
+        rig.next.indexes.clear();
         for _ in 0..4 {
             rig.publish(Meanwhile::Nothing);
         }
@@ -268,6 +378,8 @@ const KEYS: usize = 300;
 fn threads_see_whole_publications_in_their_order() {
     let keys: Vec<Arc<str>> = (0..KEYS).map(|n| format!("key {n}").into()).collect();
     let mut writer: Writer<Arc<u64>> = Writer::new(7);
+    let [id] = index_ids();
+    writer.keep_indexes(vec![(id, by_number())]);
     let store = Arc::clone(writer.store());
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -277,7 +389,7 @@ fn threads_see_whole_publications_in_their_order() {
             scope.spawn(move || {
                 let mut newest = 0;
                 while !done.load(Ordering::Relaxed) {
-                    newest = read_all(store, keys, newest, thread == 0);
+                    newest = read_all(store, keys, newest, (thread == 0).then_some(id));
                 }
             });
         }
@@ -311,13 +423,24 @@ impl Drop for End<'_> {
     }
 }
 
-fn read_all(store: &Arc<Store<Arc<u64>>>, keys: &[Arc<str>], mut newest: u64, views: bool) -> u64 {
+fn by_number() -> IndexBy<Arc<str>, Arc<u64>> {
+    IndexBy::new("number", |_, value: &Arc<u64>, terms| {
+        terms.add(value.to_be_bytes());
+    })
+}
+
+fn read_all(
+    store: &Arc<Store<Arc<u64>>>,
+    keys: &[Arc<str>],
+    mut newest: u64,
+    views: Option<IndexId>,
+) -> u64 {
     for key in &keys[..KEYS / 2] {
         let now = store.load(key).map_or(0, |value| *value);
         assert!(now >= newest, "time runs forwards");
         newest = now;
     }
-    if views {
+    if let Some(id) = views {
         let pin = store.pin();
         let revision = pin.head.published.revision.as_ref();
         let number = revision.and_then(Revision::as_u64).unwrap_or(0);
@@ -325,6 +448,14 @@ fn read_all(store: &Arc<Store<Arc<u64>>>, keys: &[Arc<str>], mut newest: u64, vi
         let objects = all(&pin);
         assert_eq!(objects.len(), pin.head.len);
         assert!(objects.iter().all(|(_, value)| **value == number));
+        let found = pin.found(id, &number.to_be_bytes());
+        let found = found.map(|place| pin.object(place).unwrap());
+        let found: BTreeSet<_> = found.map(|(key, _)| key).collect();
+        assert_eq!(
+            found.len(),
+            objects.len(),
+            "an index is of the same publication"
+        );
         for (n, key) in keys.iter().enumerate() {
             let there = number > 0 && (n < KEYS / 2 || number.is_multiple_of(2));
             assert_eq!(pin.get(key).map(|value| *value), there.then_some(number));

@@ -28,7 +28,8 @@ mod sync {
 
 use std::sync::Arc;
 
-use reflet_core::Revision;
+use reflet_core::index::{IndexBy, IndexId};
+use reflet_core::{Config, Informer, Revision, Timestamp};
 use shuttle::thread;
 use store::{Pin, Place, Published, Store, Writer};
 
@@ -54,7 +55,7 @@ fn write(mut writer: Writer<u64>) {
     }
 }
 
-fn read(store: &Arc<Store<u64>>) {
+fn read(store: &Arc<Store<u64>>, _: IndexId) {
     let mut newest = 0;
     for key in ["a", "b", "a", "b"] {
         let now = store.load(key).unwrap_or(0);
@@ -68,7 +69,19 @@ fn number(pin: &Pin<u64>) -> u64 {
     revision.and_then(Revision::as_u64).unwrap_or(0)
 }
 
-fn look(store: &Arc<Store<u64>>) {
+fn by_number() -> IndexBy<Arc<str>, u64> {
+    IndexBy::new("number", |_, value: &u64, terms| {
+        terms.add(value.to_be_bytes());
+    })
+}
+
+/// The name of an index, which only an engine gives out.
+fn index_id() -> IndexId {
+    let mut engine = Informer::new(Config::default(), 7, Timestamp::ZERO);
+    engine.add_index(by_number())
+}
+
+fn look(store: &Arc<Store<u64>>, id: IndexId) {
     let before = store.load("a").unwrap_or(0);
     let pin = store.pin();
     let number = number(&pin);
@@ -90,15 +103,22 @@ fn look(store: &Arc<Store<u64>>) {
         .map(|(key, value)| (&**key, *value))
         .collect();
     assert_eq!(objects, expected);
+    let found = pin.found(id, &number.to_be_bytes());
+    let mut found: Vec<_> = found.map(|place| pin.object(place).unwrap()).collect();
+    found.sort();
+    let found: Vec<_> = found.iter().map(|(key, value)| (&**key, *value)).collect();
+    assert_eq!(found, expected, "an index is of the same publication");
     assert!(store.load("a").unwrap_or(0) >= number, "nor is it ahead");
 }
 
 fn all_together() {
-    let writer = Writer::new(7);
+    let mut writer = Writer::new(7);
+    let id = index_id();
+    writer.keep_indexes(vec![(id, by_number())]);
     let store = Arc::clone(writer.store());
     let threads = [read, look, look].map(|act| {
         let store = Arc::clone(&store);
-        thread::spawn(move || act(&store))
+        thread::spawn(move || act(&store, id))
     });
     write(writer);
     for thread in threads {

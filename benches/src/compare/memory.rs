@@ -14,7 +14,7 @@ use super::relist::relist;
 use super::update::prepare;
 
 /// What one object takes in memory, its `Arc` and its vectors' slack left aside.
-fn object_bytes() -> f64 {
+pub(super) fn object_bytes() -> f64 {
     const SOME: usize = 1_000;
     let make = || (0..SOME).map(|number| Event::InitApply(config_map(number, 1)));
     let (usage, objects) = count(|| {

@@ -9,6 +9,7 @@ use crate::report::Row;
 mod idle;
 mod memory;
 pub mod plots;
+mod readers;
 mod relist;
 mod subscribers;
 mod sync;
@@ -55,13 +56,18 @@ type Once = (&'static str, fn(&Plan) -> Vec<Row>);
 /// What is measured for each size.
 const BY_SIZE: &[BySize] = &[
     ("first sync", sync::first_sync),
+    ("first sync with readers", readers::first_sync),
     ("update", update::update),
+    ("update with readers", readers::update),
     ("update with 16 subscribers", subscribers::sixteen),
     ("relist", relist::unchanged),
     ("relist from JSON", relist::from_json),
     ("memory of a relist", memory::relist_peak),
     ("memory per object", memory::overhead),
+    ("memory per object with readers", readers::overhead),
     ("allocations per update", memory::allocations),
+    ("load", readers::load),
+    ("readers during a relist", readers::relist_wait),
 ];
 
 /// What is measured once.

@@ -15,7 +15,7 @@ use super::sync::floor;
 pub(super) const BATCH: usize = 256;
 /// How many batches are timed in one go.
 const BATCHES: usize = 8;
-const ROUNDS: usize = 31;
+pub(super) const ROUNDS: usize = 31;
 
 /// A change of a random object that is there, in batches of 256; no subscriber.
 ///

@@ -44,6 +44,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             Input::PageEnd { next } if run.in_page => self.page_end(run, next),
             Input::Unmodified if run.known.is_some() && run.pages == 0 && !run.in_page => {
                 reach!("not modified");
+                self.last_read = Some(run.attempt);
                 self.after_commit(run.beside);
                 None
             }
@@ -230,7 +231,11 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let with_watch = self.verifies_beside(&run);
         reach!("verify beside the watch", with_watch);
         let epoch = self.cache.local_epoch();
-        match self.commit_snapshot(run.snapshot, with_watch) {
+        let committed = self.commit_snapshot(run.snapshot, with_watch);
+        if let Committed::Yes = committed {
+            self.last_read = Some(run.attempt);
+        }
+        match committed {
             Committed::Yes if self.cache.local_epoch() != epoch && with_watch => {
                 // The watch beside it belongs to a history that is no more.
                 self.cancel_watch();

@@ -560,7 +560,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             Verdict::EpochRefused | Verdict::Older => return self.older_stream(&run),
         }
         match self.commit_snapshot(snapshot, false) {
-            Committed::Yes => run.confirms = true,
+            Committed::Yes => {
+                run.confirms = true;
+                self.last_read = Some(run.attempt);
+            }
             Committed::Older => return self.older_stream(&run),
             Committed::Frozen => {
                 self.cancel(run.attempt);

@@ -92,6 +92,7 @@ pub struct HttpSourceBuilder<T> {
     limits: HttpLimits,
     connect_timeout: Duration,
     heartbeat: Duration,
+    fresh_lists: bool,
     value: PhantomData<fn() -> T>,
 }
 
@@ -107,6 +108,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> HttpSourceBuilder<T> {
             limits: HttpLimits::default(),
             connect_timeout: Duration::from_secs(5),
             heartbeat: Duration::from_secs(10),
+            fresh_lists: false,
             value: PhantomData,
         }
     }
@@ -172,6 +174,15 @@ impl<T: DeserializeOwned + Send + Sync + 'static> HttpSourceBuilder<T> {
         self
     }
 
+    /// Whether each list shows what the collection holds when it is asked for, so that
+    /// [`Informer::fence`](crate::Informer::fence) can rely on it: the server is the one that is
+    /// written to, and no cache and no replica stands in between. Default: no.
+    #[must_use]
+    pub fn fresh_lists(mut self, fresh: bool) -> Self {
+        self.fresh_lists = fresh;
+        self
+    }
+
     /// The source. Reads the platform's root certificates, for `https`; opens no connection.
     ///
     /// # Errors
@@ -202,6 +213,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> HttpSourceBuilder<T> {
             transport: self.transport,
             limits: self.limits,
             heartbeat: self.heartbeat,
+            fresh_lists: self.fresh_lists,
             value: self.value,
         })
     }

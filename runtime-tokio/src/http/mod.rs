@@ -73,6 +73,7 @@ pub struct HttpSource<T> {
     transport: Transport,
     limits: HttpLimits,
     heartbeat: Duration,
+    fresh_lists: bool,
     value: PhantomData<fn() -> T>,
 }
 
@@ -105,6 +106,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Source for HttpSource<T> {
             versions_ordered: true,
             commit_revisions: true,
             heartbeat: Some(heartbeat),
+            fresh_lists: self.fresh_lists,
             ..SourceProfile::default()
         }
     }

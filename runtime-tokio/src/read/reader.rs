@@ -1,15 +1,17 @@
 //! The handle for reading.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use reflet_core::{Class, Revision, RevisionOrder, SourceProfile};
+use reflet_core::index::IndexId;
+use reflet_core::{Class, FenceError, Revision, RevisionOrder, SourceProfile};
 use tokio::sync::watch;
 
 use crate::probe::canary;
 
 use super::store::Store;
 use super::{News, Published, View};
+use crate::shared::Shared;
 
 /// A handle for reading: see [`Informer::reader`](crate::Informer::reader).
 ///
@@ -25,6 +27,8 @@ pub struct Reader<V> {
     news: watch::Receiver<News>,
     /// The publication that [`changed`](Self::changed) has told of last.
     told: u64,
+    /// Who can ask the source. Not kept alive.
+    driver: Weak<Shared<V>>,
     rule: Rule,
 }
 
@@ -55,6 +59,7 @@ impl<V> Reader<V> {
     pub(crate) fn new(
         store: Arc<Store<V>>,
         news: watch::Receiver<News>,
+        driver: Weak<Shared<V>>,
         source: &SourceProfile,
     ) -> Self {
         let told = news.borrow().number;
@@ -67,6 +72,7 @@ impl<V> Reader<V> {
             store,
             news,
             told,
+            driver,
             rule,
         }
     }
@@ -78,6 +84,50 @@ impl<V> Reader<V> {
         V: Clone,
     {
         self.store.load(key)
+    }
+
+    /// The objects that an index finds under a term, all of one publication, in no particular order;
+    /// none if there is no such index. Where they are many, or where several lookups belong together,
+    /// a [`view`](Self::view) finds them one at a time.
+    ///
+    /// Indexes are added by [`Informer::add_index`](crate::Informer::add_index), at any time. For
+    /// readers they are kept once more, so each function is asked twice of a change.
+    #[must_use]
+    pub fn by_index(&self, id: IndexId, term: impl AsRef<[u8]>) -> Vec<(Arc<str>, V)>
+    where
+        V: Clone,
+    {
+        self.view().by_index(id, term).collect()
+    }
+
+    /// How many objects an index finds under a term; takes no longer for many.
+    #[must_use]
+    pub fn count_by(&self, id: IndexId, term: impl AsRef<[u8]>) -> usize {
+        self.store.head().lookups.count(id, term.as_ref())
+    }
+
+    /// The objects that are found under both of two terms, in one index or in two. Takes time by the
+    /// smaller number of the two.
+    #[must_use]
+    pub fn by_both(
+        &self,
+        one: (IndexId, impl AsRef<[u8]>),
+        other: (IndexId, impl AsRef<[u8]>),
+    ) -> Vec<(Arc<str>, V)>
+    where
+        V: Clone,
+    {
+        self.view().by_both(one, other).collect()
+    }
+
+    /// What an owner owns, through an index by
+    /// [`IndexBy::owners`](reflet_core::index::IndexBy::owners) that tells owners' keys.
+    #[must_use]
+    pub fn dependents(&self, id: IndexId, owner: &str) -> Vec<(Arc<str>, V)>
+    where
+        V: Clone,
+    {
+        self.by_index(id, owner)
     }
 
     /// How many objects there are.
@@ -159,6 +209,22 @@ impl<V> Reader<V> {
             Err(WaitError::Stopped)
         }
     }
+
+    /// Waits until readers see everything that was in the source when this was called, and tells of
+    /// the newest publication then: see [`Informer::fence`](crate::Informer::fence).
+    ///
+    /// # Errors
+    /// [`FenceError::NotOffered`], at once, if the source's lists promise too little;
+    /// [`FenceError::Stopped`] if the informer was stopped before, or if there is none, as with an
+    /// engine that is driven by hand.
+    pub async fn fence(&self) -> Result<Published, FenceError>
+    where
+        V: Clone,
+    {
+        let driver = self.driver.upgrade().ok_or(FenceError::Stopped)?;
+        driver.fence().await?;
+        Ok(self.published())
+    }
 }
 
 async fn until(
@@ -195,7 +261,9 @@ impl<V> Clone for Reader<V> {
         Self {
             store: Arc::clone(&self.store),
             news: self.news.clone(),
-            ..*self
+            told: self.told,
+            driver: Weak::clone(&self.driver),
+            rule: self.rule,
         }
     }
 }

@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use reflet_core::Revision;
+use reflet_core::index::IndexId;
 
 use super::Published;
-use super::store::{Pin, Place};
+use super::store::{self, Pin, Place};
 
 /// All objects as they were at one publication, for as long as it is kept: see
 /// [`Reader::view`](crate::Reader::view).
@@ -42,6 +43,49 @@ impl<V> View<V> {
             at: Place::default(),
             piece: Vec::new(),
         }
+    }
+
+    /// The objects that an index finds under a term, in no particular order; none if there was no such
+    /// index when the view was taken. One that was removed since is still good here.
+    pub fn by_index(&self, id: IndexId, term: impl AsRef<[u8]>) -> Found<'_, V>
+    where
+        V: Clone,
+    {
+        Found {
+            view: self,
+            places: self.pin.found(id, term.as_ref()),
+        }
+    }
+
+    /// How many objects an index finds under a term; takes no longer for many.
+    #[must_use]
+    pub fn count_by(&self, id: IndexId, term: impl AsRef<[u8]>) -> usize {
+        self.pin.head.lookups.count(id, term.as_ref())
+    }
+
+    /// The objects that are found under both of two terms, in one index or in two. Takes time by the
+    /// smaller number of the two.
+    pub fn by_both(
+        &self,
+        one: (IndexId, impl AsRef<[u8]>),
+        other: (IndexId, impl AsRef<[u8]>),
+    ) -> Found<'_, V>
+    where
+        V: Clone,
+    {
+        let places = self
+            .pin
+            .both((one.0, one.1.as_ref()), (other.0, other.1.as_ref()));
+        Found { view: self, places }
+    }
+
+    /// What an owner owns, through an index by
+    /// [`IndexBy::owners`](reflet_core::index::IndexBy::owners) that tells owners' keys.
+    pub fn dependents(&self, id: IndexId, owner: &str) -> Found<'_, V>
+    where
+        V: Clone,
+    {
+        self.by_index(id, owner)
     }
 
     /// How many objects there are.
@@ -110,6 +154,30 @@ impl<V: Clone> Iterator for Iter<'_, V> {
 impl<V> fmt::Debug for Iter<'_, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Iter")
+            .field("view", &self.view)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The objects that an index found in a [`View`]. Taken one at a time: nothing is locked between two
+/// steps.
+pub struct Found<'a, V> {
+    view: &'a View<V>,
+    places: store::Found<'a>,
+}
+
+impl<V: Clone> Iterator for Found<'_, V> {
+    type Item = (Arc<str>, V);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // What is found at a publication is there at that publication.
+        self.places.find_map(|place| self.view.pin.object(place))
+    }
+}
+
+impl<V> fmt::Debug for Found<'_, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Found")
             .field("view", &self.view)
             .finish_non_exhaustive()
     }

@@ -20,11 +20,15 @@
 //! made before the flip that ends it, once per pinned flip and object, and belongs to the newest pin
 //! that needs it; when that pin goes, the next older one that needs it has it, or it is freed, so
 //! many with each publication. Where nothing is pinned, there are no records, and nothing asks.
+//!
+//! **Indexes** need neither sides nor records: a publication has a root of each, see `lookups`. Who
+//! looks something up pins the publication for as long as that takes.
 
 // For the test that compiles this source by itself.
 #[cfg(test)]
 #[allow(dead_code, reason = "used there")]
 mod check;
+mod lookups;
 mod pins;
 mod shard;
 mod table;
@@ -35,11 +39,15 @@ use std::sync::TryLockError;
 
 use foldhash::fast::FixedState;
 use reflet_core::Revision;
+use reflet_core::index::IndexId;
 
 use crate::probe::canary;
 use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, RwLock, SHARDS, spin_loop};
+pub(crate) use lookups::Found;
+use lookups::Lookups;
 use pins::Pins;
 use shard::{Hash, Shard};
+use writer::Address;
 pub(crate) use writer::{Garbage, Writer};
 
 /// A point at which the cache was one state of the source, as readers see it.
@@ -58,6 +66,7 @@ pub struct Published {
 pub(crate) struct Head {
     pub(crate) published: Published,
     pub(crate) len: usize,
+    pub(crate) lookups: Lookups,
 }
 
 struct Side<V> {
@@ -189,6 +198,28 @@ impl<V> Pin<V> {
         V: Clone,
     {
         self.store.load_at(key, self.flip)
+    }
+
+    /// What an index finds under a term.
+    pub(crate) fn found(&self, id: IndexId, term: &[u8]) -> Found<'_> {
+        self.head.lookups.found(id, term)
+    }
+
+    /// What is found under both of two terms.
+    pub(crate) fn both(&self, one: (IndexId, &[u8]), other: (IndexId, &[u8])) -> Found<'_> {
+        self.head.lookups.both(one, other)
+    }
+
+    /// The object at a place that was found.
+    pub(crate) fn object(&self, place: Address) -> Option<(Arc<str>, V)>
+    where
+        V: Clone,
+    {
+        let local = place.local();
+        self.store.read_shard(place.shard(), |shard| {
+            let (key, value) = shard.object_at(local, self.flip)?;
+            Some((Arc::clone(key), value.clone()))
+        })
     }
 
     /// Appends the objects of some of the places from `at` on, and moves it on. False at the end.

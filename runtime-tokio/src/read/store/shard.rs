@@ -78,6 +78,12 @@ impl<V> Shard<V> {
         self.value(local)
     }
 
+    /// What was at a place at a flip.
+    pub(super) fn object_at(&self, local: u32, flip: u64) -> Option<(&Arc<str>, &V)> {
+        let key = self.slots.get(local as usize)?.key.as_ref()?;
+        Some((key, self.value_at(local, flip)?))
+    }
+
     /// Appends the objects of the next places, and says where to go on; `None` at the end.
     pub(super) fn read_on(
         &self,
@@ -90,9 +96,7 @@ impl<V> Shard<V> {
     {
         let to = from.saturating_add(PIECE).min(self.slots.len());
         for local in from..to {
-            if let Some(key) = &self.slots[local].key
-                && let Some(value) = self.value_at(local as u32, flip)
-            {
+            if let Some((key, value)) = self.object_at(local as u32, flip) {
                 objects.push((Arc::clone(key), value.clone()));
             }
         }

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{PoisonError, TryLockError};
 
+use reflet_core::index::{IndexBy, IndexId};
+
+use super::lookups::{Indexed, Indexes, Lookups};
 use super::shard::{Hash, Shard};
 use super::{Head, Published, SHARDS, Side, Store};
 use crate::sync::{Arc, Ordering, RwLockReadGuard, RwLockWriteGuard};
@@ -13,8 +16,8 @@ const STEPS: usize = 1024;
 const KEPT: usize = 4096;
 
 /// Where something is: a shard in the highest bits, a place in it in the others.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Address(u32);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Address(u32);
 
 const LOCAL_BITS: u32 = u32::BITS - SHARDS.ilog2();
 
@@ -64,6 +67,8 @@ pub(super) enum Step {
 pub(crate) struct Garbage<V> {
     values: Vec<V>,
     shards: Vec<Shard<V>>,
+    lookups: Lookups,
+    indexes: Vec<Indexed<V>>,
 }
 
 /// The writing end of a [`Store`]. Between publications both sides are the same, but for the steps
@@ -75,6 +80,7 @@ pub(crate) struct Writer<V> {
     addresses: Vec<Address>,
     pub(super) ledgers: Vec<Ledger>,
     pub(super) len: usize,
+    indexes: Indexes<V>,
     /// The hidden side is being written.
     begun: bool,
     /// The newest pin that there are records for of what has changed.
@@ -94,6 +100,12 @@ pub(crate) struct Writer<V> {
     garbage: Garbage<V>,
 }
 
+impl<V> Writer<V> {
+    pub(crate) fn store(&self) -> &Arc<Store<V>> {
+        &self.store
+    }
+}
+
 impl<V: Clone> Writer<V> {
     pub(crate) fn new(seed: u64) -> Self {
         Self {
@@ -102,6 +114,7 @@ impl<V: Clone> Writer<V> {
             addresses: Vec::new(),
             ledgers: (0..SHARDS).map(|_| Ledger::default()).collect(),
             len: 0,
+            indexes: Indexes::new(seed),
             begun: false,
             pin: None,
             steps: Vec::new(),
@@ -113,10 +126,6 @@ impl<V: Clone> Writer<V> {
             orphans: Vec::new(),
             garbage: Garbage::default(),
         }
-    }
-
-    pub(crate) fn store(&self) -> &Arc<Store<V>> {
-        &self.store
     }
 
     /// How many publications there were.
@@ -132,12 +141,14 @@ impl<V: Clone> Writer<V> {
     /// The object in this slot is gone.
     pub(crate) fn gone(&mut self, slot: u32) {
         self.begin();
-        let Some(address) = self.addresses.get_mut(slot as usize) else {
+        let slot = slot as usize;
+        let Some(address) = self.addresses.get_mut(slot) else {
             return;
         };
         let address = std::mem::replace(address, Address::NONE);
         if address != Address::NONE {
             self.len -= 1;
+            self.indexes.take_out(slot, address);
             self.gone.push(address);
             let store = Arc::clone(&self.store);
             let hidden = write(store.side(self.flip + 1), address.shard());
@@ -156,6 +167,7 @@ impl<V: Clone> Writer<V> {
         let side = store.side(self.flip + 1);
         let known = self.addresses[slot];
         if known != Address::NONE {
+            self.indexes.put(slot, known, key, &value);
             self.put(write(side, known.shard()), known, Some(value));
             return;
         }
@@ -168,7 +180,37 @@ impl<V: Clone> Writer<V> {
         let address = Address::new(hash.shard(), local);
         self.addresses[slot] = address;
         self.len += 1;
+        self.indexes.put(slot, address, key, &value);
         self.put(hidden, address, Some(value));
+    }
+
+    /// The indexes that readers find by after the next publication.
+    pub(crate) fn indexes(&self) -> impl Iterator<Item = IndexId> {
+        self.indexes.ids()
+    }
+
+    /// Keeps these indexes from now on; one that is new is built of what is there.
+    pub(crate) fn keep_indexes(&mut self, wanted: Vec<(IndexId, IndexBy<Arc<str>, V>)>) {
+        self.begin();
+        let is_wanted = |id| wanted.iter().any(|(other, _)| *other == id);
+        self.garbage.indexes.extend(self.indexes.retain(is_wanted));
+        let known: Vec<_> = self.indexes.ids().collect();
+        let hidden = self.store.side(self.flip + 1);
+        // To be read only, all at once: who would have to wait for that is the writer itself.
+        let shards: Vec<_> = (0..SHARDS).map(|shard| read(hidden, shard)).collect();
+        for (id, by) in wanted {
+            if known.contains(&id) {
+                continue;
+            }
+            let places = self.addresses.iter().enumerate();
+            let places = places.filter(|(_, place)| **place != Address::NONE);
+            let objects = places.filter_map(|(slot, place)| {
+                let shard = shards.get(place.shard())?;
+                let (key, value) = shard.at(place.local())?;
+                Some((slot, *place, &**key, value.as_ref()?))
+            });
+            self.indexes.add(id, by, objects);
+        }
     }
 
     /// Changes a value, and records what it was if somebody looks at that.
@@ -245,9 +287,11 @@ impl<V: Clone> Writer<V> {
         let head = Head {
             published,
             len: self.len,
+            lookups: self.indexes.lookups(),
         };
         let hidden = self.store.side(self.flip + 1);
-        *hidden.head.write().unwrap_or_else(PoisonError::into_inner) = head;
+        let mut shown = hidden.head.write().unwrap_or_else(PoisonError::into_inner);
+        self.garbage.lookups = std::mem::replace(&mut *shown, head).lookups;
     }
 
     /// Shows the hidden side. For who has pinned the live one since the hidden one was begun, records
@@ -413,6 +457,8 @@ impl<V> Default for Garbage<V> {
         Self {
             values: Vec::new(),
             shards: Vec::new(),
+            lookups: Lookups::default(),
+            indexes: Vec::new(),
         }
     }
 }
