@@ -134,6 +134,10 @@ struct Inlet<'a, V> {
 }
 
 impl<V: Clone> Port<V> for Inlet<'_, V> {
+    fn look_ahead(&self, keys: &mut dyn Iterator<Item = &str>) {
+        self.inner.engine.look_ahead(keys, |_| 0);
+    }
+
     fn holds(&self, envelope: &Envelope<'_>) -> bool {
         self.inner.engine.holds(
             self.outlet.attempt,

@@ -163,6 +163,8 @@ impl<V> Payload<'_, V> {
 
 /// The engine's side of a sink: what may be done while the engine is locked.
 pub(crate) trait Port<V> {
+    /// What is handed over next is about these keys: a hint.
+    fn look_ahead(&self, _keys: &mut dyn Iterator<Item = &str>) {}
     fn holds(&self, envelope: &Envelope<'_>) -> bool;
     fn handle(&mut self, input: Input<'_, Arc<str>, V>);
 }
@@ -229,8 +231,10 @@ impl<V: Clone> Sink<V> {
 
     fn feed_turn(&mut self, frames: Vec<Frame<'_, V>>) {
         let mut held = Vec::with_capacity(frames.len());
-        self.engine
-            .with(&mut |port| held.extend(frames.iter().map(|frame| frame.is_held(port))));
+        self.engine.with(&mut |port| {
+            port.look_ahead(&mut frames.iter().filter_map(Frame::key));
+            held.extend(frames.iter().map(|frame| frame.is_held(port)));
+        });
         let decoded = frames
             .into_iter()
             .zip(held)
@@ -254,6 +258,19 @@ impl<V: Clone> Sink<V> {
 }
 
 impl<'a, V> Frame<'a, V> {
+    fn key(&self) -> Option<&str> {
+        match self {
+            Frame::Upsert { envelope, .. } => Some(envelope.key),
+            Frame::Delete { key, .. } => Some(key),
+            Frame::Undecodable { .. }
+            | Frame::BatchEnd(_)
+            | Frame::InitialEnd(_)
+            | Frame::Progress(..)
+            | Frame::Heartbeat
+            | Frame::Hint => None,
+        }
+    }
+
     /// Whether decoding the payload can be spared.
     fn is_held(&self, port: &dyn Port<V>) -> bool {
         match self {
