@@ -40,6 +40,16 @@ pub trait Handler<V>: Send + 'static {
         let _ = (key, seen, last, inferred);
     }
 
+    /// An object that did not change is handed over once more, because this handler is subscribed
+    /// [with redeliveries](reflet_core::cache::Subscription::redeliver_every). Unless a handler says
+    /// otherwise that is an update to what it was, as in client-go.
+    fn redelivered(&mut self, key: Arc<str>, value: V)
+    where
+        V: Clone,
+    {
+        self.updated(key, value.clone(), value);
+    }
+
     /// Everything up to a point of the source's history has been handed over.
     fn caught_up(&mut self, mark: &Mark) {
         let _ = mark;
@@ -177,6 +187,7 @@ where
                     last,
                     inferred,
                 } => handler.deleted(key, seen, last, inferred),
+                Delta::Redelivered { key, value } => handler.redelivered(key, value),
                 Delta::Reset => handler.reset(),
                 Delta::Mark(mark) => handler.caught_up(&mark),
             });

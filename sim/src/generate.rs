@@ -6,6 +6,7 @@ use fastrand::Rng;
 use crate::motifs::weave;
 use crate::restarts;
 use crate::trace::{Ending, Fault, Interest, Lie, Nuisance, Setup, Span, Step, Trace, Tuning};
+use crate::variants;
 use crate::world::{Feed, Poison, Shape};
 
 const INTERESTS: [Interest; 5] = [
@@ -66,6 +67,7 @@ impl Trace {
             changes += puts(step, setup.keys);
             steps.push(step);
         }
+        variants::weave(seed, &setup, &mut steps);
         restarts::weave(seed, setup.keys, &mut steps);
         Self { setup, steps }
     }

@@ -247,7 +247,8 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
                     let node = &log.nodes.olds[old];
                     let visible =
                         node.seq <= pass.end && pass.end < node.until && node.seq > came_to;
-                    let news = pass.refilter.is_some() || node.seq > subscriber.base;
+                    let rewalks = pass.refilter.is_some() || pass.redeliver;
+                    let news = rewalks || node.seq > subscriber.base;
                     assert!(
                         !visible || !news || list[at..].contains(&Link::old(old)),
                         "a pass misses nothing"

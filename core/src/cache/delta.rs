@@ -36,6 +36,14 @@ pub enum Delta<K, V> {
         /// No delete was observed: it is missing from a complete list.
         inferred: bool,
     },
+    /// An object that the subscriber has, and that did not change: handed out once more because
+    /// somebody asked for that. Comes in redeliveries only.
+    Redelivered {
+        /// Its key.
+        key: K,
+        /// What the subscriber was last handed.
+        value: V,
+    },
     /// The subscriber has everything up to a point of the source's history, and nothing later.
     Mark(Mark),
     /// The subscriber was too far behind. Forget everything: all objects follow as `Added`.

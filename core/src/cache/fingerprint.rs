@@ -186,7 +186,9 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
         let Subscriber {
             base,
             filter,
+            partition,
             wanted,
+            redeliver,
             pass,
             pending,
             owes_reset,
@@ -198,6 +200,7 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
         let age = |publication: u64| (publication > 0).then(|| number.saturating_sub(publication));
         print.add((ranks.of(*base), owes_reset, initial, age(*marked)));
         print.add((identity(filter), wanted.as_ref().map(identity)));
+        print.add((partition, redeliver));
         print.add_debug(pending);
         print.add(pass.is_some());
         if let Some(pass) = pass {
@@ -205,10 +208,12 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
                 end,
                 cursor,
                 refilter,
+                redeliver,
                 mark,
                 publication,
             } = pass;
             print.add((ranks.of(*end), refilter.as_ref().map(identity)));
+            print.add(redeliver);
             print.add((mark, age(*publication)));
             print.add(self.nodes_behind(*cursor));
         }

@@ -25,6 +25,10 @@
 //! end says of exactly that state which revision it is (P9). At the end of the pass its end becomes
 //! the next base.
 //!
+//! **Re-walks.** A pass for another filter, or for a *redelivery*, begins before the first node
+//! instead of at its base. What did not change since the base it compares under the two filters, or
+//! hands out once more as what it is.
+//!
 //! **The follower.** A driver's own copy needs no pin: what changed last is at the log's end. See
 //! `changes.rs`.
 //!
@@ -59,9 +63,11 @@ mod marking;
 #[cfg(test)]
 mod model_tests;
 mod nodes;
+mod partition;
 mod pins;
 mod poll;
 mod subscribers;
+mod subscription;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -69,7 +75,9 @@ mod write;
 pub use changes::{Change, Drained};
 pub use delta::{Delta, Mark, Polled};
 pub use lookup::Found;
+pub use partition::Partition;
 pub use subscribers::{Filter, SubscriberId};
+pub use subscription::Subscription;
 pub(crate) use write::Upsert;
 #[cfg(any(test, feature = "snapshot"))]
 pub(crate) use write::Upserted;

@@ -9,6 +9,7 @@ use crate::probe::{canary, reach};
 use super::delta::{Delta, Mark, Polled};
 use super::log::Log;
 use super::nodes::{Link, Node, OldState, State};
+use super::partition::Partition;
 use super::subscribers::{Filter, Pass, SubscriberId};
 use super::{Cache, STEPS_PER_CALL};
 
@@ -43,6 +44,8 @@ enum Visit<K, V> {
 struct Span<'a, K, V> {
     base: u64,
     end: u64,
+    partition: Option<Partition>,
+    redeliver: bool,
     before: Option<&'a Filter<K, V>>,
     after: Option<&'a Filter<K, V>>,
 }
@@ -116,7 +119,9 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         at_work
             || self.position_lapsed(id)
             || self.published_tail().is_some_and(|publication| {
-                subscriber.base != self.log.tail || subscriber.marked != publication.number
+                subscriber.base != self.log.tail
+                    || subscriber.marked != publication.number
+                    || subscriber.redeliver
             })
     }
 
@@ -146,8 +151,10 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         };
         let refilter = subscriber.wanted.take();
         let base = subscriber.base;
+        // Who was handed nothing yet is handed everything anyway.
+        let redeliver = mem::take(&mut subscriber.redeliver) && base > 0;
         let starts = canary!(MarkBeforeInitialState) && subscriber.marked == 0 && initial;
-        if starts || base == self.log.tail && refilter.is_none() {
+        if starts || base == self.log.tail && refilter.is_none() && !redeliver {
             if subscriber.marked == publication.number {
                 return Next::Nothing;
             }
@@ -158,7 +165,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         }
         // A re-walk looks at every node again, what did not change since the base included.
         reach!("pass under another filter", refilter.is_some());
-        let start = if refilter.is_some() {
+        let start = if refilter.is_some() || redeliver && !canary!(RedeliverNewsOnly) {
             None
         } else {
             self.log.pins.get(base).map(|pin| pin.gap)
@@ -171,6 +178,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             end,
             cursor,
             refilter,
+            redeliver,
             mark: mark(),
             publication: publication.number,
         });
@@ -191,6 +199,8 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         let span = Span {
             base: subscriber.base,
             end: pass.end,
+            partition: subscriber.partition,
+            redeliver: pass.redeliver,
             before,
             after,
         };
@@ -275,6 +285,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             subscriber.owes_reset = true;
             subscriber.initial = true;
             subscriber.marked = 0;
+            subscriber.redeliver = false;
             if let Some(filter) = subscriber.wanted.take() {
                 subscriber.filter = filter;
             }
@@ -350,6 +361,13 @@ impl<K: Key, V: Clone> Log<K, V> {
         let Some(key) = &self.nodes.entries[id].key else {
             return Visit::Skip;
         };
+        if span
+            .partition
+            .is_some_and(|its| !its.has::<K>(key.borrow()))
+        {
+            reach!("key of another worker passed over");
+            return Visit::Skip;
+        }
         self.compare(id, key, &now, span)
     }
 
@@ -382,6 +400,10 @@ impl<K: Key, V: Clone> Log<K, V> {
         };
         match (seen, value, &now.state) {
             (None, None, _) => Visit::Skip,
+            (Some(_), Some(value), _) if unchanged && span.redeliver => {
+                let (key, value) = (key.clone(), value.clone());
+                Visit::Change(Delta::Redelivered { key, value }, None)
+            }
             (Some(_), Some(_), _) if unchanged => Visit::Skip,
             (Some(_), None, NowState::Value(_)) if canary!(ForgetFilterLeave) => Visit::Skip,
             (None, Some(new), _) => Visit::Change(added(new), None),

@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::delta::{Delta, Mark};
+use super::partition::Partition;
+use super::subscription::Subscription;
 
 /// One subscriber. An id is never given out twice, and one that is no longer subscribed is
 /// harmless everywhere.
@@ -71,8 +73,12 @@ pub(super) struct Subscriber<K, V> {
     /// It has been handed what was in force at this position and passed `filter`; 0: nothing.
     pub(super) base: u64,
     pub(super) filter: Option<Filter<K, V>>,
+    /// The keys that it is told of at all.
+    pub(super) partition: Option<Partition>,
     /// A filter that was set later, and waits for the pass under way to end.
     pub(super) wanted: Option<Option<Filter<K, V>>>,
+    /// It wants everything once more, after the pass under way.
+    pub(super) redeliver: bool,
     pub(super) pass: Option<Pass<K, V>>,
     /// The second delta of a pair, handed out before anything else.
     pub(super) pending: Option<Delta<K, V>>,
@@ -91,6 +97,8 @@ pub(super) struct Pass<K, V> {
     pub(super) cursor: u32,
     /// The new filter of a re-walk.
     pub(super) refilter: Option<Option<Filter<K, V>>>,
+    /// What did not change is handed out once more.
+    pub(super) redeliver: bool,
     /// What to say at the end, and the number of that publication.
     pub(super) mark: Mark,
     pub(super) publication: u64,
@@ -117,11 +125,13 @@ impl<K, V> Subscribers<K, V> {
         }
     }
 
-    pub(super) fn add(&mut self, filter: Option<Filter<K, V>>) -> SubscriberId {
+    pub(super) fn add(&mut self, subscription: Subscription<K, V>) -> SubscriberId {
         let subscriber = Some(Subscriber {
             base: 0,
-            filter,
+            filter: subscription.filter,
+            partition: subscription.partition,
             wanted: None,
+            redeliver: false,
             pass: None,
             pending: None,
             owes_reset: false,

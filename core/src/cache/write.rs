@@ -8,7 +8,7 @@ use crate::probe::{canary, reach};
 use super::nodes::{Live, State};
 use super::{
     Cache, Digest, Filter, Incarnation, Indexes, Key, Log, Place, Publication, Revision,
-    STEPS_PER_CALL, SubscriberId, Subscribers, Table, VersionRef,
+    STEPS_PER_CALL, SubscriberId, Subscribers, Subscription, Table, VersionRef,
 };
 
 /// An object as its source has it now.
@@ -237,9 +237,24 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         self.epoch = self.epoch.saturating_add(1);
     }
 
-    /// A new subscriber, which will be told everything that is live and passes its filter.
-    pub(crate) fn subscribe(&mut self, filter: Option<Filter<K, V>>) -> SubscriberId {
-        self.subscribers.add(filter)
+    /// A new subscriber, which will be told everything that is live and that it wants to hear of.
+    pub(crate) fn subscribe(&mut self, subscription: Subscription<K, V>) -> SubscriberId {
+        self.subscribers.add(subscription)
+    }
+
+    /// A subscriber is handed once more what it has and what does not change meanwhile: in the next
+    /// pass, not in the one under way. False if there is no such subscriber.
+    pub(crate) fn redeliver(&mut self, id: SubscriberId) -> bool {
+        let Some(subscriber) = self.subscribers.get_mut(id) else {
+            return false;
+        };
+        reach!("redelivery due in mid-pass", subscriber.pass.is_some());
+        reach!(
+            "redelivery due that was not taken yet",
+            subscriber.redeliver
+        );
+        subscriber.redeliver = true;
+        true
     }
 
     /// Changes what a subscriber wants to hear of. What that lets in is added, what it shuts out is

@@ -230,8 +230,8 @@ impl<T: Send + Sync + 'static> Mirror<T> {
                     self.objects.remove(&key);
                 }
                 Delta::Reset => self.objects.clear(),
-                // A batch ends with the only one.
-                Delta::Mark(_) => {}
+                // A batch ends with the only mark, and nobody asked for redeliveries.
+                Delta::Mark(_) | Delta::Redelivered { .. } => {}
             }
         }
         self.mark = Some(batch.mark);

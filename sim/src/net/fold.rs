@@ -25,7 +25,11 @@ impl Told {
         // Other histories draw the same numbers for other incarnations.
         let tells = match delta {
             Delta::Updated { old, new, .. } => old.history == new.history,
-            Delta::Added { .. } | Delta::Deleted { .. } | Delta::Mark(_) | Delta::Reset => true,
+            Delta::Added { .. }
+            | Delta::Deleted { .. }
+            | Delta::Redelivered { .. }
+            | Delta::Mark(_)
+            | Delta::Reset => true,
         };
         let delta = in_numbers(delta, books);
         if Fold::check_change(&delta).is_err() {
@@ -106,6 +110,10 @@ fn in_numbers(delta: &Delta<Arc<str>, Arc<Value>>, books: &Books) -> Delta<Arc<s
             seen: number(seen),
             last: number(last),
             inferred: *inferred,
+        },
+        Delta::Redelivered { key, value } => Delta::Redelivered {
+            key: Arc::clone(key),
+            value: number(value),
         },
         Delta::Mark(mark) => Delta::Mark(mark.clone()),
         Delta::Reset => Delta::Reset,

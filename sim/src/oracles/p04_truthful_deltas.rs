@@ -54,6 +54,16 @@ impl Fold {
                     )
                 })
             }
+            Delta::Redelivered { key, value } => {
+                let before = self.objects.get(key).copied();
+                Promise::TruthfulDeltas.require(before == Some(*value), || {
+                    format!(
+                        "{key} was redelivered as {}, but the subscriber had {}",
+                        show(Some(*value)),
+                        show(before)
+                    )
+                })
+            }
             Delta::Reset => {
                 self.objects.clear();
                 Ok(())
@@ -72,7 +82,11 @@ impl Fold {
             Delta::Updated { key, old, new } => Promise::TruthfulDeltas.require(old != new, || {
                 format!("{key} was updated to what it was, {}", describe(*new))
             }),
-            Delta::Added { .. } | Delta::Deleted { .. } | Delta::Mark(_) | Delta::Reset => Ok(()),
+            Delta::Added { .. }
+            | Delta::Deleted { .. }
+            | Delta::Redelivered { .. }
+            | Delta::Mark(_)
+            | Delta::Reset => Ok(()),
         }
     }
 

@@ -1,19 +1,22 @@
 //! Subscribers: fast, slow, late, leaving, with filters that change, or never polled at all.
 
+use std::num::NonZero;
 use std::sync::Arc;
+use std::time::Duration;
 
-use reflet_core::cache::{Delta, Filter, Mark, Polled, SubscriberId};
+use reflet_core::cache::{Delta, Filter, Mark, Partition, Polled, SubscriberId, Subscription};
 
-use super::{Company, Run};
-use crate::oracles::{Checked, Content, Fold, Promise, Revisions};
+use super::{Company, MOST_SUBSCRIBERS, Run};
+use crate::oracles::{Checked, Content, Fold, Promise, Redelivery, Revisions, check_partitions};
 use crate::story::{Kind, LaneId};
-use crate::trace::Interest;
+use crate::trace::{Interest, Joining};
 
 /// One subscriber, and what it knows.
 pub(super) struct Listener {
     id: SubscriberId,
-    interest: Interest,
+    joining: Joining,
     fold: Fold,
+    redelivery: Redelivery,
     marks: Revisions,
     here: bool,
     lane: LaneId,
@@ -33,28 +36,55 @@ impl Interest {
             Self::Nothing => false,
         }
     }
+}
+
+impl Joining {
+    fn partition(self) -> Option<Partition> {
+        let (index, of) = self.worker?;
+        Partition::new(index.into(), NonZero::new(of.into())?)
+    }
+
+    fn period(self) -> Option<Duration> {
+        self.redeliver
+            .map(|period| Duration::from_millis(period.into()))
+    }
+
+    fn subscription(self) -> Subscription<Arc<str>, u64> {
+        Subscription {
+            filter: self.interest.filter(),
+            partition: self.partition(),
+            redeliver_every: self.period(),
+        }
+    }
 
     fn of(self, mut content: Content) -> Content {
-        content.retain(|key, value| self.wants(key, *value));
+        let partition = self.partition();
+        content.retain(|key, value| {
+            self.interest.wants(key, *value) && partition.is_none_or(|its| its.has::<Arc<str>>(key))
+        });
         content
     }
 }
 
 impl Run<'_> {
-    pub(super) fn subscribe(&mut self, interest: Interest) {
+    pub(super) fn subscribe(&mut self, joining: Joining) {
         let number = self.joined;
+        if number >= MOST_SUBSCRIBERS {
+            return;
+        }
         self.joined += 1;
         if self.company == Company::OnlyChosen && number != self.chosen {
             return;
         }
-        let id = self.engine.subscribe(interest.filter());
+        let id = self.engine.subscribe(joining.subscription());
         let lane = self.story.lane(format_args!("subscriber {number}"));
-        let text = format_args!("subscribes to {interest:?}");
+        let text = format_args!("subscribes to {joining:?}");
         self.story.say(lane, Kind::Normal, text, String::new);
         let listener = Listener {
             id,
-            interest,
+            joining,
             fold: Fold::default(),
+            redelivery: Redelivery::new(joining.period(), self.told),
             marks: Revisions::default(),
             here: true,
             lane,
@@ -88,7 +118,7 @@ impl Run<'_> {
             String::new,
         );
         if self.engine.set_filter(listener.id, interest.filter()) {
-            listener.interest = interest;
+            listener.joining.interest = interest;
         }
         Ok(())
     }
@@ -96,10 +126,12 @@ impl Run<'_> {
     /// All subscribers join the engine of a new process, which may begin at a local epoch and
     /// revision that it must not fall below. Who had left has left there, too.
     pub(super) fn rejoin(&mut self, floor: Option<(u64, u64)>) -> Checked {
-        let ordered = !self.trace.setup.shape.opaque;
+        let (ordered, told) = (!self.trace.setup.shape.opaque, self.told);
         for listener in self.listeners.values_mut() {
-            listener.id = self.engine.subscribe(listener.interest.filter());
+            let joining = listener.joining;
+            listener.id = self.engine.subscribe(joining.subscription());
             listener.fold = Fold::default();
+            listener.redelivery = Redelivery::new(joining.period(), told);
             listener.marks = Revisions::default();
             if let Some((epoch, revision)) = floor.filter(|_| ordered) {
                 listener.marks.show(epoch, revision)?;
@@ -133,10 +165,11 @@ impl Run<'_> {
         };
         if self.engine.cache().is_synced() {
             let ours = &listener.fold.objects;
-            let truth = listener.interest.of(self.cached());
+            let truth = listener.joining.of(self.cached());
             listener
                 .fold
                 .check(ours, &truth, || format!("subscriber {which} has caught up"))?;
+            listener.redelivery.check()?;
         }
         self.after_call(false)
     }
@@ -172,6 +205,7 @@ impl Run<'_> {
             .say(lane, Kind::Normal, text, || format!("{delta:#?}"));
         Promise::Isolation.require(listener.here, || "a delta for one that has left".to_owned())?;
         listener.fold.take(delta, tells)?;
+        listener.redelivery.take(delta, self.told)?;
         // A replay, a history that began anew, or what comes in another order, shows old states once
         // more.
         let shape = &self.trace.setup.shape;
@@ -211,7 +245,7 @@ impl Run<'_> {
         for epoch in candidates {
             let state = &self.world.histories[epoch].at(revision).state;
             let truth = self.content(state, &self.observer.spoilt);
-            let truth = listener.interest.of(truth);
+            let truth = listener.joining.of(truth);
             let what = || format!("subscriber {which} at its mark of r{revision} in e{epoch}");
             match listener.fold.check(&ours, &truth, what) {
                 Ok(()) => return Ok(()),
@@ -221,11 +255,65 @@ impl Run<'_> {
         first.map_or(Ok(()), Err)
     }
 
+    /// A subscriber wants everything once more.
+    pub(super) fn redeliver(&mut self, which: usize) -> Checked {
+        let Some(listener) = self.listeners.get_mut(&which) else {
+            return Ok(());
+        };
+        let text = "wants everything once more";
+        self.story
+            .say(listener.lane, Kind::Normal, text, String::new);
+        let known = self.engine.redeliver(listener.id);
+        listener.redelivery.ask(&listener.fold.objects);
+        Promise::Isolation.require(known == listener.here, || {
+            format!("redelivery says {known} of a subscriber")
+        })
+    }
+
+    /// The engine was told the time.
+    pub(super) fn tick(&mut self) {
+        for listener in self.listeners.values_mut().filter(|listener| listener.here) {
+            listener.redelivery.tick(self.told, &listener.fold.objects);
+        }
+    }
+
+    /// The workers of each group take everything. Together they have what there is; but for those
+    /// who left, who joined too late, or who want something else.
+    pub(super) fn muster(&mut self) -> Checked {
+        let workers: Vec<_> = self
+            .listeners
+            .iter()
+            .filter_map(|(number, listener)| Some((*number, listener.joining.worker?)))
+            .collect();
+        for group in workers.chunk_by(|(_, (before, of)), (_, worker)| *worker == (before + 1, *of))
+        {
+            let Some((_, (_, of))) = group.first() else {
+                continue;
+            };
+            for (number, _) in group {
+                self.drain(*number)?;
+            }
+            let whole = group.len() == usize::from(*of);
+            if !whole || self.is_large() || !self.engine.cache().is_synced() {
+                continue;
+            }
+            let members = group.iter().map(|(number, _)| &self.listeners[number]);
+            let all =
+                |listener: &Listener| listener.here && listener.joining.interest == Interest::All;
+            if members.clone().all(all) {
+                let folds = members.map(|listener| &listener.fold.objects);
+                check_partitions(folds, &self.cached())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Everybody takes everything; then nothing is kept for anybody.
     pub(super) fn drain_all(&mut self) -> Checked {
         for which in 0..self.joined {
             self.drain(which)?;
         }
+        self.muster()?;
         for _ in 0..1_000 {
             if self.engine.health().retained_bytes == 0 {
                 break;
@@ -258,6 +346,7 @@ fn brief(delta: &Delta<Arc<str>, u64>) -> String {
             let complete = if mark.complete { "" } else { ", partial" };
             format!("mark at r{revision}{complete}")
         }
+        Delta::Redelivered { key, .. } => format!("redelivered {key}"),
         Delta::Reset => "reset".to_owned(),
     }
 }

@@ -103,6 +103,7 @@ impl Follower {
             Delta::Reset => {
                 self.objects.clear();
             }
+            Delta::Redelivered { key, .. } => panic!("nobody asked for {key} once more"),
             Delta::Mark(mark) => panic!("a mark among the steps: {mark:?}"),
         }
     }

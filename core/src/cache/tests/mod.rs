@@ -9,6 +9,7 @@ mod filters;
 mod limits;
 mod news;
 mod passes;
+mod redelivery;
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -21,7 +22,10 @@ use std::panic::catch_unwind;
 use foldhash::fast::FixedState;
 
 use super::poll::NODES_PER_POLL;
-use super::{Cache, Delta, Filter, Polled, STEPS_PER_CALL, SubscriberId, Upsert, Upserted};
+use super::{
+    Cache, Delta, Filter, Partition, Polled, STEPS_PER_CALL, SubscriberId, Subscription, Upsert,
+    Upserted,
+};
 use crate::digest::Digest;
 use crate::token::{Incarnation, Revision, VersionRef};
 
@@ -64,14 +68,14 @@ impl Rig {
     }
 
     fn join(&mut self) -> SubscriberId {
-        self.0.subscribe(None)
+        self.0.subscribe(Subscription::new())
     }
 
     fn join_even(&mut self) -> SubscriberId {
-        self.0.subscribe(Some(even()))
+        self.0.subscribe(Subscription::new().filter(even()))
     }
 
-    /// What one poll gives: `+a=1`, `~a=1>2`, `-a=1/2` (seen and last; `?` if inferred), `@5` (a
+    /// What one poll gives: `+a=1`, `~a=1>2`, `=a=1` (redelivered), `-a=1/2` (seen and last; `?` if inferred), `@5` (a
     /// mark; `!` if initial, `~` if partial), `reset`, `yield`, or nothing.
     fn poll(&mut self, id: SubscriberId) -> String {
         match self.0.poll(id) {
@@ -80,6 +84,7 @@ impl Rig {
             Polled::Delta(Delta::Reset) => "reset".into(),
             Polled::Delta(Delta::Added { key, new }) => format!("+{key}={new}"),
             Polled::Delta(Delta::Updated { key, old, new }) => format!("~{key}={old}>{new}"),
+            Polled::Delta(Delta::Redelivered { key, value }) => format!("={key}={value}"),
             Polled::Delta(Delta::Deleted {
                 key,
                 seen,
