@@ -1,4 +1,5 @@
 //! Redelivery on a period: everything once more, in time, once, and from nobody but the cache.
+#![allow(clippy::expect_used, reason = "the helpers of a test may panic")]
 
 mod rig;
 

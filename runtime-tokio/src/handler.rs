@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use reflet_core::cache::{Delta, Mark};
+use reflet_core::cache::{Delta, GapReason, Mark};
 use tokio::sync::{Notify, watch};
 
 use crate::error::NotSynced;
@@ -48,6 +48,12 @@ pub trait Handler<V>: Send + 'static {
         V: Clone,
     {
         self.updated(key, value.clone(), value);
+    }
+
+    /// Versions may be missing between what was told before and what follows. Comes only where this
+    /// handler is subscribed as [lossless](reflet_core::cache::Subscription::lossless).
+    fn gap(&mut self, why: GapReason) {
+        let _ = why;
     }
 
     /// Everything up to a point of the source's history has been handed over.
@@ -188,6 +194,7 @@ where
                     inferred,
                 } => handler.deleted(key, seen, last, inferred),
                 Delta::Redelivered { key, value } => handler.redelivered(key, value),
+                Delta::Gap(why) => handler.gap(why),
                 Delta::Reset => handler.reset(),
                 Delta::Mark(mark) => handler.caught_up(&mark),
             });

@@ -229,7 +229,7 @@ impl<V: Clone + Send + Sync + 'static> Informer<V> {
     }
 
     /// Subscribes to what a [`Subscription`] says: through a filter, to one of several partitions of
-    /// the keys, with redeliveries on a period; all of these go together.
+    /// the keys, with redeliveries on a period, lossless; all of these go together.
     #[must_use = "dropping the stream unsubscribes"]
     pub fn subscribe_to(&self, to: Subscription<Arc<str>, V>) -> Deltas<V> {
         Deltas::new(Arc::clone(self.shared()), to)

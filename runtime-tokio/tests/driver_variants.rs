@@ -1,4 +1,4 @@
-//! Workers that share the keys, and redeliveries.
+//! Workers that share the keys, redeliveries, and lossless subscribers.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -183,6 +183,42 @@ async fn a_sleeping_stream_is_woken_for_a_redelivery() {
     let again = "=a=1 =b=2".to_owned();
     assert_eq!(reader.await.unwrap(), (again.clone(), again));
     assert!(!informer.redeliver(id), "it has gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lossless_stream_is_told_of_every_version_step_by_step() {
+    let (informer, _script, watch) = live().await;
+    let mut deltas = informer.subscribe_to(Subscription::new().lossless(1 << 20));
+    deltas.next().await.unwrap();
+    for revision in 11..=14 {
+        watch.upsert("a", revision, revision as Value);
+    }
+    watch.delete("a", 15).flush().await;
+    let steps = ["~a=1>11", "~a=11>12", "~a=12>13", "~a=13>14", "-a=14"];
+    for (step, revision) in steps.into_iter().zip(11..) {
+        let batch = deltas.next().await.unwrap();
+        assert_eq!(words(&batch), step);
+        assert_eq!(batch.mark.revision, Some(Revision::from(revision)));
+    }
+    assert!(deltas.next().now_or_never().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lossless_stream_that_sleeps_too_long_is_told_of_a_gap() {
+    let (informer, _script, watch) = live().await;
+    let mut deltas = informer.subscribe_to(Subscription::new().lossless(300));
+    deltas.next().await.unwrap();
+    for revision in 11..=20 {
+        watch.upsert("a", revision, revision as Value);
+    }
+    watch.flush().await;
+    assert_eq!(words(&deltas.next().await.unwrap()), "~a=1>11");
+    assert_eq!(
+        words(&deltas.next().await.unwrap()),
+        "gap:Overflow ~a=11>20"
+    );
+    watch.upsert("a", 21, 21).flush().await;
+    assert_eq!(words(&deltas.next().await.unwrap()), "~a=20>21");
 }
 
 /// Passes on what it is told.

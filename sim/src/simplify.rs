@@ -154,6 +154,10 @@ impl Simplify for Step {
                         redeliver: None,
                         ..joining
                     },
+                    Joining {
+                        lossless: None,
+                        ..joining
+                    },
                 ];
                 let mut out: Vec<_> = plainer.chain(with).collect();
                 out.retain(|simpler| *simpler != joining);

@@ -113,6 +113,8 @@ pub struct Joining {
     pub worker: Option<(u8, u8)>,
     /// It wants everything once more on this period, in milliseconds.
     pub redeliver: Option<u32>,
+    /// It wants every version, with so many bytes waiting at most.
+    pub lossless: Option<u32>,
 }
 
 impl From<Interest> for Joining {
@@ -121,6 +123,7 @@ impl From<Interest> for Joining {
             interest,
             worker: None,
             redeliver: None,
+            lossless: None,
         }
     }
 }

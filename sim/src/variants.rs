@@ -1,4 +1,5 @@
-//! Which subscribers of a seed are of another kind: workers that share the keys, redeliveries. Drawn
+//! Which subscribers of a seed are of another kind: workers that share the keys, redeliveries,
+//! lossless ones. Drawn
 //! apart from the rest, so that what else a seed means does not depend on it.
 
 use fastrand::Rng;
@@ -16,6 +17,9 @@ const INTERESTS: [Interest; 4] = [
 ];
 /// Periods of redeliveries, in milliseconds.
 const PERIODS: [u32; 4] = [500, 2_000, 8_000, 60_000];
+
+/// How much may wait for lossless subscribers, in bytes.
+const BOUNDS: [u32; 4] = [0, 400, 1_500, 1 << 20];
 
 /// Puts other kinds of subscribers among the steps of a seed, if it has any.
 pub(crate) fn weave(seed: u64, setup: &Setup, steps: &mut Vec<Step>) {
@@ -49,20 +53,31 @@ fn joins(steps: &[Step]) -> usize {
 
 fn draw(rng: &mut Rng) -> Vec<Joining> {
     let period = PERIODS[rng.usize(..PERIODS.len())];
-    if rng.bool() {
-        let one = Joining {
-            interest: INTERESTS[rng.usize(..INTERESTS.len())],
-            worker: None,
+    let interest = INTERESTS[rng.usize(..INTERESTS.len())];
+    let one = match rng.u32(..3) {
+        0 => Joining {
             redeliver: Some(period),
-        };
-        return vec![one];
-    }
+            ..interest.into()
+        },
+        1 => Joining {
+            lossless: Some(BOUNDS[rng.usize(..BOUNDS.len())]),
+            redeliver: (rng.u32(..4) == 0).then_some(period),
+            ..interest.into()
+        },
+        _ => return workers(rng, period),
+    };
+    vec![one]
+}
+
+fn workers(rng: &mut Rng, period: u32) -> Vec<Joining> {
     let of = rng.u8(2..5);
     let redeliver = rng.bool().then_some(period);
+    let lossless = (rng.u32(..4) == 0).then(|| BOUNDS[rng.usize(..BOUNDS.len())]);
     let workers = (0..of).map(|index| Joining {
         interest: Interest::All,
         worker: Some((index, of)),
         redeliver,
+        lossless,
     });
     workers.collect()
 }

@@ -36,6 +36,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         self.check_versions(&entries);
         self.check_pins(&list);
         self.check_passes(&list, &entries);
+        self.check_journals();
     }
 
     /// The list is in the order of sequence numbers, links agree, and no two gaps are neighbours.
@@ -220,6 +221,24 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             log.pins.has_orphans() || owned == log.nodes.olds.len(),
             "nothing is kept for nobody"
         );
+    }
+
+    /// Journals are of lossless subscribers, add up, and take the place of a position.
+    fn check_journals(&self) {
+        for id in self.subscribers.ids() {
+            let subscriber = self.subscribers.get(id).unwrap();
+            let lossless = self.lossless.contains(&id.slot());
+            assert_eq!(subscriber.journal.is_some(), lossless);
+            let Some(journal) = &subscriber.journal else {
+                continue;
+            };
+            let costs = journal.records.iter().map(|record| record.cost);
+            assert_eq!(costs.sum::<u64>(), journal.bytes);
+            assert!(journal.bytes <= journal.bound, "within its bound");
+            assert!(journal.ready <= journal.records.len());
+            let rests = subscriber.base > 0;
+            assert!(!rests || subscriber.pass.is_some() || !journal.records_writes);
+        }
     }
 
     /// A pass that has not come by yet still finds the version that is in force at its end.

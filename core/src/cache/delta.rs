@@ -44,10 +44,22 @@ pub enum Delta<K, V> {
         /// What the subscriber was last handed.
         value: V,
     },
+    /// To lossless subscribers only: between what was told before and what follows, versions may be
+    /// missing. What follows is still the way from the one to the other.
+    Gap(GapReason),
     /// The subscriber has everything up to a point of the source's history, and nothing later.
     Mark(Mark),
     /// The subscriber was too far behind. Forget everything: all objects follow as `Added`.
     Reset,
+}
+
+/// Why versions may be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GapReason {
+    /// More waited for the subscriber than its bound allows.
+    Overflow,
+    /// A list was taken: it tells what has changed since, not how often, nor what came and went.
+    Listed,
 }
 
 /// A point at which a subscriber has caught up.

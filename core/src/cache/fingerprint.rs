@@ -6,6 +6,7 @@ use core::fmt::Debug;
 use crate::fingerprint::Print;
 use crate::key::Key;
 
+use super::journal::Journal;
 use super::nodes::{EntryNode, Node, OldNode, OldState, State};
 use super::subscribers::{Filter, Pass, Subscriber};
 use super::{Cache, Publication};
@@ -29,6 +30,8 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
             subscribers,
             indexes,
             lapsed,
+            lossless,
+            hidden,
             live: _,
             bytes: _,
             digest,
@@ -66,6 +69,7 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
         print.add((4, ranks.of(log.tail), digest, epoch, published.is_some()));
         print.add(restored);
         print.add_debug(lapsed);
+        print.add((lossless, hidden));
         let number = published.as_ref().map_or(0, |last| last.number);
         if let Some(published) = published {
             let Publication {
@@ -190,6 +194,7 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
             wanted,
             redeliver,
             pass,
+            journal,
             pending,
             owes_reset,
             initial,
@@ -202,6 +207,20 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
         print.add((identity(filter), wanted.as_ref().map(identity)));
         print.add((partition, redeliver));
         print.add_debug(pending);
+        if let Some(journal) = journal {
+            let Journal {
+                records,
+                ready,
+                bytes,
+                bound,
+                records_writes,
+            } = journal;
+            print.add((records.len(), ready, bytes, bound, records_writes));
+            for record in records {
+                print.add_debug(&record.delta);
+                print.add(age(record.publication));
+            }
+        }
         print.add(pass.is_some());
         if let Some(pass) = pass {
             let Pass {

@@ -2,8 +2,8 @@
 //!
 //! **One order.** Every change of a key takes the next *sequence number*. A key's current version,
 //! a live value or a tombstone, is its *entry*; all entries are linked in the order of their last
-//! changes, and a change moves its entry to the tail. There is no queue per subscriber: a
-//! subscriber is a position in that order.
+//! changes, and a change moves its entry to the tail. There is no queue per subscriber (but
+//! for lossless ones): a subscriber is a position in that order.
 //!
 //! **Pins.** A subscriber that has been handed everything up to `p` holds a *pin* at `p`; all that
 //! rest at the same position share one, so ten thousand subscribers at the tail cost a write what
@@ -28,6 +28,9 @@
 //! **Re-walks.** A pass for another filter, or for a *redelivery*, begins before the first node
 //! instead of at its base. What did not change since the base it compares under the two filters, or
 //! hands out once more as what it is.
+//!
+//! **Journals.** A lossless subscriber is told of every write, from a bounded queue of its own. See
+//! `journal.rs`.
 //!
 //! **The follower.** A driver's own copy needs no pin: what changed last is at the log's end. See
 //! `changes.rs`.
@@ -57,6 +60,7 @@ mod check;
 mod delta;
 #[cfg(feature = "simulated")]
 mod fingerprint;
+mod journal;
 mod log;
 mod lookup;
 mod marking;
@@ -73,7 +77,7 @@ mod tests;
 mod write;
 
 pub use changes::{Change, Drained};
-pub use delta::{Delta, Mark, Polled};
+pub use delta::{Delta, GapReason, Mark, Polled};
 pub use lookup::Found;
 pub use partition::Partition;
 pub use subscribers::{Filter, SubscriberId};
@@ -104,6 +108,11 @@ pub struct Cache<K: Key, V, S = foldhash::fast::FixedState> {
     indexes: Indexes<K, V>,
     /// Subscribers that were reset, and of which `take_lapsed` has not told yet.
     lapsed: BTreeSet<SubscriberId>,
+    /// The slots of lossless subscribers.
+    lossless: BTreeSet<u32>,
+    /// A list is being brought in: what it hides is to be told with its first change, or in any
+    /// case.
+    hidden: Option<bool>,
     live: usize,
     /// Of live objects: keys and sizes. Wide enough for any sum of sizes.
     bytes: u128,
@@ -229,7 +238,11 @@ impl<K: Key, V, S> Cache<K, V, S> {
     /// on the wire, tombstones with their keys, and a constant for each.
     #[must_use]
     pub fn retained_bytes(&self) -> usize {
-        usize::try_from(self.log.retained).unwrap_or(usize::MAX)
+        let journals = self.lossless.iter().filter_map(|slot| {
+            let journal = self.subscribers.in_slot(*slot)?.journal.as_ref()?;
+            Some(u128::from(journal.bytes))
+        });
+        usize::try_from(self.log.retained + journals.sum::<u128>()).unwrap_or(usize::MAX)
     }
 }
 

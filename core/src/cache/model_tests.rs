@@ -17,24 +17,57 @@ use crate::token::{Incarnation, Revision, VersionRef};
 
 const KEYS: u8 = 6;
 const SIZE: usize = 50;
+const PLENTY: usize = 1 << 20;
 const WORKERS: NonZero<u32> = NonZero::new(2).unwrap();
 
 #[derive(Clone, Debug)]
 enum Op {
-    Upsert { key: u8, incarnation: Option<u64> },
-    Delete { key: u8, told: bool, inferred: bool },
-    Restamp { key: u8 },
-    List { marked: u8, spared: u8 },
-    Publish { complete: bool },
+    Upsert {
+        key: u8,
+        incarnation: Option<u64>,
+    },
+    Delete {
+        key: u8,
+        told: bool,
+        inferred: bool,
+    },
+    Restamp {
+        key: u8,
+    },
+    List {
+        marked: u8,
+        spared: u8,
+    },
+    Publish {
+        complete: bool,
+    },
     Rewind,
-    Subscribe { filter: u8, worker: Option<u32> },
-    Redeliver { who: usize },
-    SetFilter { who: usize, filter: u8 },
-    Unsubscribe { who: usize },
-    Poll { who: usize, times: usize },
-    Drain { who: usize },
+    Subscribe {
+        filter: u8,
+        worker: Option<u32>,
+        lossless: Option<usize>,
+    },
+    Redeliver {
+        who: usize,
+    },
+    SetFilter {
+        who: usize,
+        filter: u8,
+    },
+    Unsubscribe {
+        who: usize,
+    },
+    Poll {
+        who: usize,
+        times: usize,
+    },
+    Drain {
+        who: usize,
+    },
     TakeLapsed,
-    Reclaim { steps: usize },
+    Reclaim {
+        steps: usize,
+    },
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -49,8 +82,12 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (any::<u8>(), any::<u8>()).prop_map(|(marked, spared)| Op::List { marked, spared }),
         6 => any::<bool>().prop_map(|complete| Op::Publish { complete }),
         1 => Just(Op::Rewind),
-        3 => (0..5_u8, proptest::option::weighted(0.3, 0..WORKERS.get()))
-            .prop_map(|(filter, worker)| Op::Subscribe { filter, worker }),
+        3 => (
+            0..5_u8,
+            proptest::option::weighted(0.3, 0..WORKERS.get()),
+            proptest::option::weighted(0.4, prop_oneof![Just(usize::MAX), 0..2_000_usize]),
+        )
+            .prop_map(|(filter, worker, lossless)| Op::Subscribe { filter, worker, lossless }),
         1 => who.clone().prop_map(|who| Op::Redeliver { who }),
         2 => (who.clone(), 0..5_u8).prop_map(|(who, filter)| Op::SetFilter { who, filter }),
         1 => who.clone().prop_map(|who| Op::Unsubscribe { who }),
@@ -93,6 +130,7 @@ struct Listener {
     id: SubscriberId,
     filter: u8,
     partition: Option<Partition>,
+    lossless: bool,
     folded: BTreeMap<u8, u32>,
     /// No mark since it joined or was reset.
     fresh: bool,
@@ -161,7 +199,8 @@ impl World {
             Op::Subscribe {
                 filter: number,
                 worker,
-            } => self.subscribe(number, worker),
+                lossless,
+            } => self.subscribe(number, worker, lossless),
             Op::Redeliver { who } => {
                 if let Some(listener) = self.listeners.get_mut(who) {
                     assert!(self.cache.redeliver(listener.id));
@@ -204,11 +243,12 @@ impl World {
         }
     }
 
-    fn subscribe(&mut self, number: u8, worker: Option<u32>) {
+    fn subscribe(&mut self, number: u8, worker: Option<u32>, lossless: Option<usize>) {
         let partition = worker.and_then(|worker| Partition::new(worker, WORKERS));
         let id = self.cache.subscribe(Subscription {
             filter: filter(number),
             partition,
+            lossless,
             ..Subscription::new()
         });
         let folded = BTreeMap::new();
@@ -216,6 +256,7 @@ impl World {
             id,
             filter: number,
             partition,
+            lossless: lossless.is_some(),
             folded,
             fresh: true,
             revision: 0,
@@ -441,6 +482,7 @@ impl Listener {
                 self.revision = revision;
                 self.fresh = false;
             }
+            Delta::Gap(_) => assert!(self.lossless, "a gap for who is not lossless"),
             Delta::Reset => {
                 assert!(limited, "reset without a limit");
                 self.folded.clear();
@@ -473,7 +515,7 @@ proptest! {
         limit in prop_oneof![4 => Just(usize::MAX), 1 => 0..2_000_usize],
     ) {
         let mut world = World::new(limit);
-        world.subscribe(0, None);
+        world.subscribe(0, None, None);
         for op in &ops {
             world.apply(op);
             world.cache.check();
@@ -486,10 +528,10 @@ proptest! {
     #![proptest_config(cases(1_000))]
 
     #[test]
-    fn nobody_hears_of_other_subscribers(ops in ops(80)) {
+    fn nobody_hears_of_other_subscribers(ops in ops(80), lossless: bool) {
         let heard = [true, false].map(|alone| {
             let mut world = World::new(usize::MAX);
-            world.subscribe(1, None);
+            world.subscribe(1, None, lossless.then_some(PLENTY));
             for op in &ops {
                 let played = match op {
                     Op::Subscribe { .. } => !alone,
@@ -515,7 +557,7 @@ proptest! {
     #[test]
     fn a_copy_goes_on_like_the_original(ops in ops(60), split in 0..60_usize) {
         let mut world = World::new(500);
-        world.subscribe(0, None);
+        world.subscribe(0, None, None);
         let (first, rest) = ops.split_at(split.min(ops.len()));
         for op in first {
             world.apply(op);

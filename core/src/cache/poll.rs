@@ -7,6 +7,7 @@ use crate::key::Key;
 use crate::probe::{canary, reach};
 
 use super::delta::{Delta, Mark, Polled};
+use super::journal::{Recorded, mark_of};
 use super::log::Log;
 use super::nodes::{Link, Node, OldState, State};
 use super::partition::Partition;
@@ -20,6 +21,8 @@ pub(super) const NODES_PER_POLL: usize = 256;
 enum Next<K, V> {
     Nothing,
     Say(Delta<K, V>),
+    /// The budget of one poll is spent.
+    Spent,
     Walk,
 }
 
@@ -92,6 +95,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             match self.next(id) {
                 Next::Nothing => return Polled::Idle,
                 Next::Say(delta) => return Polled::Delta(delta),
+                Next::Spent => return Polled::Yield,
                 Next::Walk => {}
             }
             match self.walk(id) {
@@ -114,13 +118,17 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         let Some(subscriber) = self.subscribers.get(id) else {
             return false;
         };
-        let at_work =
-            subscriber.owes_reset || subscriber.pending.is_some() || subscriber.pass.is_some();
+        let at_work = subscriber.owes_reset
+            || subscriber.pending.is_some()
+            || subscriber.pass.is_some()
+            || subscriber.has_record();
         at_work
             || self.position_lapsed(id)
             || self.published_tail().is_some_and(|publication| {
-                subscriber.base != self.log.tail
-                    || subscriber.marked != publication.number
+                let moved_on =
+                    subscriber.base != self.log.tail || subscriber.marked != publication.number;
+                moved_on && !subscriber.records_writes()
+                    || subscriber.wanted.is_some()
                     || subscriber.redeliver
             })
     }
@@ -134,6 +142,15 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         if subscriber.pass.is_some() {
             return Next::Walk;
         }
+        match self.next_recorded(id) {
+            Recorded::Delta(delta) => return Next::Say(delta),
+            Recorded::Spent => return Next::Spent,
+            Recorded::Nothing => return Next::Nothing,
+            Recorded::Over => {}
+        }
+        let Some(subscriber) = self.subscribers.get_mut(id) else {
+            return Next::Nothing;
+        };
         let published = self
             .published
             .as_ref()
@@ -143,13 +160,16 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         };
         let initial = subscriber.initial;
         let mark = || Mark {
-            revision: publication.revision.clone(),
-            epoch: publication.epoch,
-            complete: publication.complete,
-            restored: publication.restored,
             initial,
+            ..mark_of(publication)
         };
         let refilter = subscriber.wanted.take();
+        if let Some(journal) = &mut subscriber.journal {
+            // What is written from here on it is told from its journal.
+            if mem::replace(&mut journal.records_writes, true) {
+                subscriber.base = self.log.hold_tail(id.slot());
+            }
+        }
         let base = subscriber.base;
         // Who was handed nothing yet is handed everything anyway.
         let redeliver = mem::take(&mut subscriber.redeliver) && base > 0;
@@ -256,6 +276,10 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         if left != pass.end {
             self.log.release(left, id.slot());
         }
+        if subscriber.records_writes() {
+            subscriber.base = 0;
+            self.log.release(pass.end, id.slot());
+        }
         said.then_some(pass.mark)
     }
 
@@ -286,6 +310,9 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             subscriber.initial = true;
             subscriber.marked = 0;
             subscriber.redeliver = false;
+            if let Some(journal) = &mut subscriber.journal {
+                journal.clear();
+            }
             if let Some(filter) = subscriber.wanted.take() {
                 subscriber.filter = filter;
             }

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::delta::{Delta, Mark};
+use super::journal::Journal;
 use super::partition::Partition;
 use super::subscription::Subscription;
 
@@ -70,7 +71,8 @@ impl<K, V> fmt::Debug for Filter<K, V> {
 /// How far one subscriber is.
 #[derive(Clone)]
 pub(super) struct Subscriber<K, V> {
-    /// It has been handed what was in force at this position and passed `filter`; 0: nothing.
+    /// It has been handed what was in force at this position and passed `filter`; 0: nothing, or
+    /// what its journal leads to.
     pub(super) base: u64,
     pub(super) filter: Option<Filter<K, V>>,
     /// The keys that it is told of at all.
@@ -80,6 +82,8 @@ pub(super) struct Subscriber<K, V> {
     /// It wants everything once more, after the pass under way.
     pub(super) redeliver: bool,
     pub(super) pass: Option<Pass<K, V>>,
+    /// It is told of every write.
+    pub(super) journal: Option<Journal<K, V>>,
     /// The second delta of a pair, handed out before anything else.
     pub(super) pending: Option<Delta<K, V>>,
     pub(super) owes_reset: bool,
@@ -133,6 +137,7 @@ impl<K, V> Subscribers<K, V> {
             wanted: None,
             redeliver: false,
             pass: None,
+            journal: subscription.lossless.map(Journal::new),
             pending: None,
             owes_reset: false,
             initial: true,
@@ -184,6 +189,14 @@ impl<K, V> Subscribers<K, V> {
             .subscriber
             .as_mut()
             .filter(|_| place.generation == id.generation)
+    }
+
+    pub(super) fn in_slot(&self, slot: u32) -> Option<&Subscriber<K, V>> {
+        self.slots.get(slot as usize)?.subscriber.as_ref()
+    }
+
+    pub(super) fn in_slot_mut(&mut self, slot: u32) -> Option<&mut Subscriber<K, V>> {
+        self.slots.get_mut(slot as usize)?.subscriber.as_mut()
     }
 
     /// Every slot's generation, and the slots that are free, in the order of their next use.

@@ -28,6 +28,8 @@ pub struct Subscription<K, V> {
     pub partition: Option<Partition>,
     /// Everything is handed out once more at least this often, while somebody takes it.
     pub redeliver_every: Option<Duration>,
+    /// Every version that comes, and a gap where one may be missing; so many bytes may wait.
+    pub lossless: Option<usize>,
 }
 
 impl<K, V> Subscription<K, V> {
@@ -38,6 +40,7 @@ impl<K, V> Subscription<K, V> {
             filter: None,
             partition: None,
             redeliver_every: None,
+            lossless: None,
         }
     }
 
@@ -68,6 +71,22 @@ impl<K, V> Subscription<K, V> {
         self.redeliver_every = Some(period);
         self
     }
+
+    /// With every version of every object that comes into the cache after the subscriber's initial
+    /// state, in order, and a mark after each publication: for whoever must not miss an intermediate
+    /// state, as an audit log. Where versions may be missing, a [`Delta::Gap`](super::Delta::Gap)
+    /// says so: because more than `bytes` waited to be handed out, or because a list was taken, which
+    /// does not say what came and went in between. A version that was rejected is no such gap: it
+    /// was never in the cache.
+    ///
+    /// What waits counts with keys, sizes on the wire and a constant each, beside what
+    /// [`Limits::retained_bytes`](crate::Limits::retained_bytes) allows. Each lossless subscriber
+    /// makes each write a little dearer, which other subscribers do not.
+    #[must_use]
+    pub fn lossless(mut self, bytes: usize) -> Self {
+        self.lossless = Some(bytes);
+        self
+    }
 }
 
 impl<K, V> Default for Subscription<K, V> {
@@ -91,6 +110,7 @@ impl<K, V> fmt::Debug for Subscription<K, V> {
             .field("filter", &self.filter)
             .field("partition", &self.partition)
             .field("redeliver_every", &self.redeliver_every)
+            .field("lossless", &self.lossless)
             .finish()
     }
 }

@@ -55,6 +55,8 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             subscribers: Subscribers::new(),
             indexes: Indexes::new(),
             lapsed: alloc::collections::BTreeSet::new(),
+            lossless: alloc::collections::BTreeSet::new(),
+            hidden: None,
             live: 0,
             bytes: 0,
             digest: track_digest.then(Digest::default),
@@ -79,6 +81,9 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     /// This marks nothing: an event beside a list that is older than the list must not keep an
     /// object that the list no longer has.
     pub(crate) fn upsert_at(&mut self, Place(found): Place, upsert: Upsert<'_, K, V>) -> Upserted {
+        if !self.lossless.is_empty() {
+            self.record_upsert(found, &upsert);
+        }
         let Upsert {
             key,
             owned,
@@ -181,6 +186,9 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     }
 
     pub(super) fn delete_entry(&mut self, id: u32, last: Option<V>, inferred: bool) {
+        if !self.lossless.is_empty() {
+            self.record_delete(id, last.as_ref(), inferred);
+        }
         self.take_out(id);
         if !self.indexes.is_empty()
             && let Some(key) = &self.log.nodes.entries[id].key
@@ -199,6 +207,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     /// no subscriber is told of a change.
     pub(crate) fn publish(&mut self, revision: Option<Revision>, complete: bool) {
         let (seq, epoch, restored) = (self.log.tail, self.epoch, self.restored);
+        let before = self.published.as_ref().map(|last| last.number);
         let number = match &self.published {
             None => 1,
             Some(last)
@@ -217,6 +226,9 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             restored,
             epoch,
         });
+        if !self.lossless.is_empty() {
+            self.publish_records(before != Some(number));
+        }
     }
 
     /// What is here comes from a snapshot, taken after so many rewinds: until it is confirmed,
@@ -239,7 +251,12 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
 
     /// A new subscriber, which will be told everything that is live and that it wants to hear of.
     pub(crate) fn subscribe(&mut self, subscription: Subscription<K, V>) -> SubscriberId {
-        self.subscribers.add(subscription)
+        let lossless = subscription.lossless.is_some();
+        let id = self.subscribers.add(subscription);
+        if lossless {
+            self.lossless.insert(id.slot());
+        }
+        id
     }
 
     /// A subscriber is handed once more what it has and what does not change meanwhile: in the next
@@ -263,7 +280,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         let Some(subscriber) = self.subscribers.get_mut(id) else {
             return false;
         };
-        if subscriber.base == 0 && subscriber.pass.is_none() {
+        if subscriber.has_nothing() {
             // Nothing was handed out yet, so there is nothing to take back.
             subscriber.filter = filter;
         } else {
@@ -282,6 +299,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         reach!("unsubscribed in mid-pass", subscriber.pass.is_some());
         self.let_go(id);
         self.lapsed.remove(&id);
+        self.lossless.remove(&id.slot());
         self.subscribers.remove(id);
         true
     }
@@ -297,9 +315,16 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             } else {
                 charge(end)
             };
+        let (records, queued) = subscriber.recorded();
+        let rests = !subscriber.records_writes();
+        let behind = if rests {
+            self.log.tail - subscriber.base
+        } else {
+            0
+        };
         Some((
-            self.log.tail - subscriber.base,
-            usize::try_from(bytes).unwrap_or(usize::MAX),
+            behind.saturating_add(records as u64),
+            usize::try_from(bytes + u128::from(queued)).unwrap_or(usize::MAX),
         ))
     }
 

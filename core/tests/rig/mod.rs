@@ -364,6 +364,7 @@ impl Mirror {
             Delta::Redelivered { key, value } => {
                 assert_eq!(self.objects.get(&key), Some(&value))
             }
+            Delta::Gap(_) => {}
             Delta::Reset => self.objects.clear(),
         }
     }

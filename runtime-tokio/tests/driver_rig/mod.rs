@@ -64,6 +64,7 @@ pub fn words(batch: &Batch<Value>) -> String {
             Delta::Updated { key, old, new } => (&**key, format!("~{key}={old}>{new}")),
             Delta::Deleted { key, seen, .. } => (&**key, format!("-{key}={seen}")),
             Delta::Redelivered { key, value } => (&**key, format!("={key}={value}")),
+            Delta::Gap(why) => ("", format!("gap:{why:?}")),
             Delta::Reset => ("", "reset".to_owned()),
             Delta::Mark(_) => ("", "mark".to_owned()),
         })

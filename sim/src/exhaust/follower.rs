@@ -48,7 +48,7 @@ impl Follower {
                 true
             }
             // Nobody asked for it.
-            Delta::Redelivered { .. } => false,
+            Delta::Redelivered { .. } | Delta::Gap(_) => false,
             // Only who lags behind can be over its limit (P10).
             Delta::Reset => self.is_slow,
         };
@@ -60,7 +60,7 @@ impl Follower {
                 self.objects[key.index()] = Some(*new);
             }
             Delta::Deleted { key, .. } => self.objects[key.index()] = None,
-            Delta::Redelivered { .. } => {}
+            Delta::Redelivered { .. } | Delta::Gap(_) => {}
             Delta::Mark(mark) => self.mark = Some(mark.clone()),
             Delta::Reset => (self.objects, self.mark) = (Collection::default(), None),
         }

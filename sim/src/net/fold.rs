@@ -28,6 +28,7 @@ impl Told {
             Delta::Added { .. }
             | Delta::Deleted { .. }
             | Delta::Redelivered { .. }
+            | Delta::Gap(_)
             | Delta::Mark(_)
             | Delta::Reset => true,
         };
@@ -115,6 +116,7 @@ fn in_numbers(delta: &Delta<Arc<str>, Arc<Value>>, books: &Books) -> Delta<Arc<s
             key: Arc::clone(key),
             value: number(value),
         },
+        Delta::Gap(why) => Delta::Gap(*why),
         Delta::Mark(mark) => Delta::Mark(mark.clone()),
         Delta::Reset => Delta::Reset,
     }

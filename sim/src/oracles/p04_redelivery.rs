@@ -1,6 +1,6 @@
 //! P4, for redeliveries: whoever asks gets everything once more, in time; and nobody else does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +14,11 @@ use super::{Checked, Content, Promise};
 pub struct Redelivery {
     period: Option<Duration>,
     joined: Timestamp,
-    /// The latest that a redelivery was asked for by the clock.
-    since: Timestamp,
-    /// What is to be handed out once more.
+    /// When the engine was last asked what is due.
+    ticked: Timestamp,
+    /// When it was last told of what it has.
+    told: BTreeMap<Arc<str>, Timestamp>,
+    /// What is to be handed out once more because somebody asked by hand.
     owed: BTreeSet<Arc<str>>,
     /// How often somebody asked by hand.
     asked: u32,
@@ -33,7 +35,8 @@ impl Redelivery {
         Self {
             period,
             joined: now,
-            since: now,
+            ticked: now,
+            told: BTreeMap::new(),
             owed: BTreeSet::new(),
             asked: 0,
             heard: 0,
@@ -47,13 +50,9 @@ impl Redelivery {
         self.owed.extend(has.keys().cloned());
     }
 
-    /// The engine was told the time.
-    pub fn tick(&mut self, now: Timestamp, has: &Content) {
-        let due = |period: Duration| now >= self.since.saturating_add(period);
-        if self.period.is_some_and(due) {
-            self.since = now;
-            self.owed.extend(has.keys().cloned());
-        }
+    /// The engine was asked what is due.
+    pub fn tick(&mut self, now: Timestamp) {
+        self.ticked = self.ticked.max(now);
     }
 
     /// Takes one delta.
@@ -63,13 +62,19 @@ impl Redelivery {
     /// If it is a redelivery that nobody asked for, or one more than there was time for.
     pub fn take(&mut self, delta: &Delta<Arc<str>, u64>, now: Timestamp) -> Checked {
         match delta {
-            Delta::Added { key, .. } | Delta::Updated { key, .. } | Delta::Deleted { key, .. } => {
+            Delta::Added { key, .. } | Delta::Updated { key, .. } => {
                 self.owed.remove(key);
+                self.told.insert(Arc::clone(key), now);
+                Ok(())
+            }
+            Delta::Deleted { key, .. } => {
+                self.owed.remove(key);
+                self.told.remove(key);
                 Ok(())
             }
             Delta::Redelivered { key, .. } => {
                 self.owed.remove(key);
-                self.since = self.since.max(now);
+                self.told.insert(Arc::clone(key), now);
                 self.heard += u32::from(!std::mem::replace(&mut self.inside, true));
                 let time = now.saturating_since(self.joined);
                 let most = self.period.map_or(0, |period| {
@@ -79,23 +84,26 @@ impl Redelivery {
                 let most = most + u128::from(self.asked);
                 Promise::TruthfulDeltas.require(u128::from(self.heard) <= most, || {
                     format!(
-                        "redelivery {} of {key}, when {most} were due by {now}",
+                        "redelivery {} of {key}, when {most} were due by {now:?}",
                         self.heard
                     )
                 })
             }
             Delta::Reset => {
                 self.owed.clear();
+                self.told.clear();
                 Ok(())
             }
             Delta::Mark(_) => {
                 self.inside = false;
                 Ok(())
             }
+            Delta::Gap(_) => Ok(()),
         }
     }
 
-    /// The subscriber has caught up: nothing is owed any more.
+    /// The subscriber has caught up: nothing is owed any more, and of everything that it has it was
+    /// told within the last period.
     ///
     /// # Errors
     ///
@@ -103,7 +111,18 @@ impl Redelivery {
     pub fn check(&self) -> Checked {
         Promise::TruthfulDeltas.require(self.owed.is_empty(), || {
             format!("{:?} were to be redelivered", self.owed)
-        })
+        })?;
+        let Some(period) = self.period else {
+            return Ok(());
+        };
+        let overdue = |told: &Timestamp| told.saturating_add(period) < self.ticked;
+        match self.told.iter().find(|(_, told)| overdue(told)) {
+            Some((key, told)) => Promise::TruthfulDeltas.broken(format!(
+                "{key} was told at {told:?} last, and is asked for every {period:?}; now it is {:?}",
+                self.ticked
+            )),
+            None => Ok(()),
+        }
     }
 }
 
@@ -152,11 +171,10 @@ mod tests {
     fn fires_on_one_that_comes_too_early_or_not_at_all() {
         let mut ours = Redelivery::new(Some(PERIOD), at(0));
         assert!(ours.clone().take(&again(), at(8)).is_err());
-        ours.tick(at(9), &content());
+        assert_eq!(ours.take(&again(), at(9)), Ok(()));
+        ours.tick(at(19));
         assert_eq!(ours.check(), Ok(()));
-        ours.tick(at(10), &content());
+        ours.tick(at(20));
         assert!(ours.check().is_err());
-        assert_eq!(ours.take(&again(), at(10)), Ok(()));
-        assert_eq!(ours.check(), Ok(()));
     }
 }

@@ -68,7 +68,7 @@ impl Fold {
                 self.objects.clear();
                 Ok(())
             }
-            Delta::Mark(_) => Ok(()),
+            Delta::Mark(_) | Delta::Gap(_) => Ok(()),
         }
     }
 
@@ -86,6 +86,7 @@ impl Fold {
             | Delta::Deleted { .. }
             | Delta::Redelivered { .. }
             | Delta::Mark(_)
+            | Delta::Gap(_)
             | Delta::Reset => Ok(()),
         }
     }

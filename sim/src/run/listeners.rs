@@ -7,7 +7,9 @@ use std::time::Duration;
 use reflet_core::cache::{Delta, Filter, Mark, Partition, Polled, SubscriberId, Subscription};
 
 use super::{Company, MOST_SUBSCRIBERS, Run};
-use crate::oracles::{Checked, Content, Fold, Promise, Redelivery, Revisions, check_partitions};
+use crate::oracles::{
+    Checked, Chronicle, Content, Fold, Lossless, Promise, Redelivery, Revisions, check_partitions,
+};
 use crate::story::{Kind, LaneId};
 use crate::trace::{Interest, Joining};
 
@@ -17,6 +19,7 @@ pub(super) struct Listener {
     joining: Joining,
     fold: Fold,
     redelivery: Redelivery,
+    lossless: Option<Lossless>,
     marks: Revisions,
     here: bool,
     lane: LaneId,
@@ -54,20 +57,30 @@ impl Joining {
             filter: self.interest.filter(),
             partition: self.partition(),
             redeliver_every: self.period(),
+            lossless: self.bound(),
         }
     }
 
-    fn of(self, mut content: Content) -> Content {
+    fn bound(self) -> Option<usize> {
+        self.lossless.map(|bytes| bytes as usize)
+    }
+
+    fn wants(self, key: &str, value: u64) -> bool {
         let partition = self.partition();
-        content.retain(|key, value| {
-            self.interest.wants(key, *value) && partition.is_none_or(|its| its.has::<Arc<str>>(key))
-        });
+        self.interest.wants(key, value) && partition.is_none_or(|its| its.has::<Arc<str>>(key))
+    }
+
+    fn of(self, mut content: Content) -> Content {
+        content.retain(|key, value| self.wants(key, *value));
         content
     }
 }
 
 impl Run<'_> {
-    pub(super) fn subscribe(&mut self, joining: Joining) {
+    pub(super) fn subscribe(&mut self, mut joining: Joining) {
+        if self.is_large() {
+            joining.lossless = None;
+        }
         let number = self.joined;
         if number >= MOST_SUBSCRIBERS {
             return;
@@ -76,6 +89,7 @@ impl Run<'_> {
         if self.company == Company::OnlyChosen && number != self.chosen {
             return;
         }
+        self.look_on(joining);
         let id = self.engine.subscribe(joining.subscription());
         let lane = self.story.lane(format_args!("subscriber {number}"));
         let text = format_args!("subscribes to {joining:?}");
@@ -85,6 +99,7 @@ impl Run<'_> {
             joining,
             fold: Fold::default(),
             redelivery: Redelivery::new(joining.period(), self.told),
+            lossless: joining.bound().map(Lossless::new),
             marks: Revisions::default(),
             here: true,
             lane,
@@ -117,6 +132,9 @@ impl Run<'_> {
             format_args!("now wants {interest:?}"),
             String::new,
         );
+        if listener.lossless.is_some() {
+            return Ok(());
+        }
         if self.engine.set_filter(listener.id, interest.filter()) {
             listener.joining.interest = interest;
         }
@@ -127,11 +145,14 @@ impl Run<'_> {
     /// revision that it must not fall below. Who had left has left there, too.
     pub(super) fn rejoin(&mut self, floor: Option<(u64, u64)>) -> Checked {
         let (ordered, told) = (!self.trace.setup.shape.opaque, self.told);
+        self.looked = self.looked.take().map(|_| self.cached());
+        self.chronicle = Chronicle::default();
         for listener in self.listeners.values_mut() {
             let joining = listener.joining;
             listener.id = self.engine.subscribe(joining.subscription());
             listener.fold = Fold::default();
             listener.redelivery = Redelivery::new(joining.period(), told);
+            listener.lossless = joining.bound().map(Lossless::new);
             listener.marks = Revisions::default();
             if let Some((epoch, revision)) = floor.filter(|_| ordered) {
                 listener.marks.show(epoch, revision)?;
@@ -170,6 +191,11 @@ impl Run<'_> {
                 .fold
                 .check(ours, &truth, || format!("subscriber {which} has caught up"))?;
             listener.redelivery.check()?;
+            let joining = listener.joining;
+            let listener = self.listeners.get_mut(&which);
+            if let Some(lossless) = listener.and_then(|listener| listener.lossless.as_mut()) {
+                lossless.check(&self.chronicle, |key, value| joining.wants(key, value))?;
+            }
         }
         self.after_call(false)
     }
@@ -179,8 +205,12 @@ impl Run<'_> {
         let Some(listener) = self.listeners.get(&which) else {
             return Ok(false);
         };
-        let id = listener.id;
+        let (id, synced) = (listener.id, self.engine.cache().is_synced());
         loop {
+            let listener = self.listeners.get_mut(&which);
+            if let Some(lossless) = listener.and_then(|listener| listener.lossless.as_mut()) {
+                lossless.polls(&self.chronicle, synced);
+            }
             match self.engine.poll_delta(id) {
                 Polled::Delta(delta) => return self.hear(which, &delta).map(|()| true),
                 // How often it yields depends on what is kept for others.
@@ -206,6 +236,11 @@ impl Run<'_> {
         Promise::Isolation.require(listener.here, || "a delta for one that has left".to_owned())?;
         listener.fold.take(delta, tells)?;
         listener.redelivery.take(delta, self.told)?;
+        let joining = listener.joining;
+        if let Some(lossless) = &mut listener.lossless {
+            let wants = |key: &str, value| joining.wants(key, value);
+            lossless.take(delta, &self.chronicle, wants)?;
+        }
         // A replay, a history that began anew, or what comes in another order, shows old states once
         // more.
         let shape = &self.trace.setup.shape;
@@ -270,11 +305,35 @@ impl Run<'_> {
         })
     }
 
-    /// The engine was told the time.
+    /// The engine was asked what is due.
     pub(super) fn tick(&mut self) {
         for listener in self.listeners.values_mut().filter(|listener| listener.here) {
-            listener.redelivery.tick(self.told, &listener.fold.objects);
+            listener.redelivery.tick(self.told);
         }
+    }
+
+    /// From the first lossless subscriber on somebody looks at the cache after each call, to know what
+    /// there was to tell.
+    fn look_on(&mut self, joining: Joining) {
+        if joining.lossless.is_some() && self.looked.is_none() {
+            self.looked = Some(self.cached());
+        }
+    }
+
+    /// A call is over: what did it change?
+    pub(super) fn look(&mut self, ended: bool, listed: bool) {
+        if let Some(before) = self.looked.take() {
+            let now = self.cached();
+            self.chronicle.call(ended, listed, &before, &now);
+            self.looked = Some(now);
+        }
+    }
+
+    /// The most that may wait for a lossless subscriber.
+    pub(super) fn largest_bound(&self) -> usize {
+        let bounds = self.listeners.values();
+        let bounds = bounds.filter_map(|listener| listener.joining.bound());
+        bounds.max().unwrap_or(0)
     }
 
     /// The workers of each group take everything. Together they have what there is; but for those
@@ -347,6 +406,7 @@ fn brief(delta: &Delta<Arc<str>, u64>) -> String {
             format!("mark at r{revision}{complete}")
         }
         Delta::Redelivered { key, .. } => format!("redelivered {key}"),
+        Delta::Gap(why) => format!("gap: {why:?}"),
         Delta::Reset => "reset".to_owned(),
     }
 }

@@ -21,7 +21,9 @@ use std::time::Duration;
 
 use reflet_core::{Attempt, Config, Informer, TimerReason, Timestamp, Verify, probe};
 
-use crate::oracles::{Broken, Checked, Kept, Promise, TraceHash, panic_message};
+use crate::oracles::{
+    Broken, Checked, Chronicle, Content, Kept, Promise, TraceHash, panic_message,
+};
 use crate::story::Story;
 use crate::trace::{Ending, Step, Trace};
 use crate::world::{Poison, World};
@@ -178,6 +180,9 @@ struct Run<'a> {
     /// How many would have subscribed in company.
     joined: usize,
     chosen: usize,
+    /// What the cache held after the last call, where there are lossless subscribers.
+    looked: Option<Content>,
+    chronicle: Chronicle,
     observer: Observer,
     /// The last snapshot.
     saved: Option<Saved>,
@@ -244,6 +249,8 @@ impl<'a> Run<'a> {
             listeners: BTreeMap::new(),
             joined: 0,
             chosen: chosen(trace),
+            looked: None,
+            chronicle: Chronicle::default(),
             saved: None,
             restored: None,
             hash: TraceHash::default(),

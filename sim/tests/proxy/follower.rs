@@ -104,6 +104,7 @@ impl Follower {
                 self.objects.clear();
             }
             Delta::Redelivered { key, .. } => panic!("nobody asked for {key} once more"),
+            Delta::Gap(why) => panic!("nobody is lossless, but {why:?}"),
             Delta::Mark(mark) => panic!("a mark among the steps: {mark:?}"),
         }
     }

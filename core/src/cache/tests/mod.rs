@@ -82,6 +82,7 @@ impl Rig {
             Polled::Idle => String::new(),
             Polled::Yield => "yield".into(),
             Polled::Delta(Delta::Reset) => "reset".into(),
+            Polled::Delta(Delta::Gap(why)) => format!("gap {why:?}"),
             Polled::Delta(Delta::Added { key, new }) => format!("+{key}={new}"),
             Polled::Delta(Delta::Updated { key, old, new }) => format!("~{key}={old}>{new}"),
             Polled::Delta(Delta::Redelivered { key, value }) => format!("={key}={value}"),
