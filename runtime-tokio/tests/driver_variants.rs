@@ -17,6 +17,9 @@ use reflet_tokio::{Ended, Handler};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+/// What the workers were told last of each key.
+type Last = BTreeMap<Arc<str>, Value>;
+
 const THREE: NonZero<u32> = NonZero::new(3).unwrap();
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -90,8 +93,8 @@ fn workers_see_everything_together_also_while_one_is_stuck() {
         assert_eq!(tasks.len(), 3);
 
         // One is stuck in its first call, and the others are told all that is theirs.
-        let mut last = BTreeMap::new();
-        let mut hear = |until: &dyn Fn(&BTreeMap<Arc<str>, Value>) -> bool| {
+        let mut last = Last::new();
+        let mut hear = |until: &dyn Fn(&Last) -> bool| {
             while !until(&last) {
                 let (its, key, value) = told.recv().unwrap();
                 assert_eq!(its, home(&key), "{key} is told to another worker");

@@ -80,6 +80,7 @@ mod subscribers;
 mod subscription;
 #[cfg(test)]
 mod tests;
+mod visit;
 mod write;
 
 pub use changes::{Change, Drained};

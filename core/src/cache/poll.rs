@@ -7,12 +7,11 @@ use crate::key::Key;
 use crate::probe::{canary, reach};
 
 use super::delta::{Delta, DeltaRef, Mark, Polled, Reached};
-use super::entries::{Birth, Current, State};
 use super::journal::{Recorded, mark_of};
 use super::log::Log;
-use super::nodes::{Link, Node, OldState};
-use super::partition::Partition;
-use super::subscribers::{Filter, Pass, SubscriberId};
+use super::nodes::Link;
+use super::subscribers::{Pass, SubscriberId};
+use super::visit::{Span, Visit};
 use super::{Cache, STEPS_PER_CALL};
 
 /// How many nodes one call may look at before it yields, if it does not hand over more (P12).
@@ -55,16 +54,6 @@ enum Walked {
     End,
 }
 
-/// What a node meant to a pass.
-enum Visit<K, V> {
-    /// Nothing, or nothing to this pass.
-    Skip,
-    /// It is behind the pass's end.
-    Beyond,
-    /// A delta, which was told, and perhaps a second one: the object that is added.
-    Told(Option<(K, V)>),
-}
-
 /// A pass's cursor on its way. What it has left behind is kept when this is dropped: at the end of
 /// the call, or by a panic of a filter's or of whoever is handed the deltas (P10).
 struct Walk<'a, K, V> {
@@ -79,32 +68,6 @@ impl<K, V> Drop for Walk<'_, K, V> {
         let behind = nodes.gap_after(self.at);
         nodes.leave_gap(mem::replace(self.cursor, behind));
     }
-}
-
-/// The two states that a pass leads from and to: the log as of a position, through a filter.
-struct Span<'a, K, V> {
-    base: u64,
-    end: u64,
-    partition: Option<Partition>,
-    redeliver: bool,
-    before: Option<&'a Filter<K, V>>,
-    after: Option<&'a Filter<K, V>>,
-}
-
-/// What a key is at the end of a pass.
-struct Now<'a, V> {
-    seq: u64,
-    birth: Birth,
-    state: NowState<'a, V>,
-}
-
-enum NowState<'a, V> {
-    Value(&'a V),
-    /// With its last known state, where that is still known.
-    Gone {
-        last: Option<&'a V>,
-        inferred: bool,
-    },
 }
 
 impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
@@ -406,135 +369,4 @@ fn hand_over_pending<K, V>(
         take(DeltaRef::Added { key, new });
     }
     pending.take().is_some()
-}
-
-impl<K: Key, V: Clone> Log<K, V> {
-    /// Tells what the pass over `span` has to say at a node. It says something of each key once: at the
-    /// version that is in force at the pass's end, wherever that has its place by now.
-    fn visit(
-        &self,
-        link: Link,
-        span: &Span<'_, K, V>,
-        tell: &mut impl FnMut(DeltaRef<'_, K, V>),
-    ) -> Visit<K, V> {
-        self.count_step();
-        let (id, now) = match link.node() {
-            Node::End => return Visit::Beyond,
-            Node::Gap(_) => return Visit::Skip,
-            Node::Entry(id) => {
-                let Current { seq, birth, state } = self.nodes.entries.current(id);
-                let state = match state {
-                    State::Vacant => return Visit::Skip,
-                    State::Live(value) => NowState::Value(value),
-                    State::Dead { last, inferred } => NowState::Gone { last, inferred },
-                };
-                (id, Now { seq, birth, state })
-            }
-            Node::Old(id) => {
-                let old = &self.nodes.olds[id];
-                if old.until <= span.end {
-                    return Visit::Skip;
-                }
-                let state = match &old.state {
-                    OldState::Vacant => return Visit::Skip,
-                    OldState::Value(value) => NowState::Value(value),
-                    OldState::Deleted { inferred } => NowState::Gone {
-                        last: None,
-                        inferred: *inferred,
-                    },
-                };
-                let (seq, birth) = (old.seq, old.birth);
-                (old.entry, Now { seq, birth, state })
-            }
-        };
-        if now.seq > span.end {
-            return Visit::Beyond;
-        }
-        let Some(key) = self.nodes.entries.key(id) else {
-            return Visit::Skip;
-        };
-        if span
-            .partition
-            .is_some_and(|its| !its.has::<K>(key.borrow()))
-        {
-            reach!("key of another worker passed over");
-            return Visit::Skip;
-        }
-        self.compare(id, key, &now, span, tell)
-    }
-
-    /// The step from what the subscriber was handed of a key to what the key is now (P4).
-    fn compare(
-        &self,
-        id: u32,
-        key: &K,
-        now: &Now<'_, V>,
-        span: &Span<'_, K, V>,
-        tell: &mut impl FnMut(DeltaRef<'_, K, V>),
-    ) -> Visit<K, V> {
-        let passes = |filter: Option<&Filter<K, V>>, value: &V| {
-            filter.is_none_or(|filter| filter.matches(key, value))
-        };
-        let unchanged = now.seq <= span.base;
-        let seen = match (&now.state, unchanged) {
-            (NowState::Value(value), true) => Some((*value, now.birth)),
-            (NowState::Gone { .. }, true) => None,
-            (_, false) if span.base == 0 => None,
-            (_, false) => self.value_at(id, span.base),
-        };
-        let seen = seen.filter(|(value, _)| passes(span.before, value));
-        let value = match &now.state {
-            NowState::Value(value) if passes(span.after, value) => Some(*value),
-            NowState::Value(_) | NowState::Gone { .. } => None,
-        };
-        let deleted = |seen, last, inferred| DeltaRef::Deleted {
-            key,
-            seen,
-            last,
-            inferred,
-        };
-        let mut second = None;
-        match (seen, value, &now.state) {
-            (None, None, _) => return Visit::Skip,
-            (Some(_), Some(value), _) if unchanged && span.redeliver => {
-                tell(DeltaRef::Redelivered { key, value });
-            }
-            (Some(_), Some(_), _) if unchanged => return Visit::Skip,
-            (Some(_), None, NowState::Value(_)) if canary!(ForgetFilterLeave) => {
-                return Visit::Skip;
-            }
-            (None, Some(new), _) => tell(DeltaRef::Added { key, new }),
-            (Some((old, birth)), Some(new), _) if birth.at == now.birth.at => {
-                let old = if canary!(OldIsCurrent) { new } else { old };
-                tell(DeltaRef::Updated { key, old, new });
-            }
-            // The incarnation that was seen has gone, and another one has taken its place.
-            (Some((seen, _)), Some(new), _) => {
-                reach!("delete and re-create while a subscriber sleeps");
-                // Cloned before anything is told, since a user's `clone` may panic, too.
-                second = Some((key.clone(), new.clone()));
-                tell(deleted(seen, seen, now.birth.inferred));
-            }
-            (Some((seen, birth)), None, state) => {
-                let same = birth.at == now.birth.at;
-                let (last, inferred) = match state {
-                    NowState::Value(new) if same => {
-                        reach!("filter left while a subscriber sleeps");
-                        (*new, false)
-                    }
-                    NowState::Value(_) => {
-                        reach!("re-created outside the filter");
-                        (seen, now.birth.inferred)
-                    }
-                    NowState::Gone { last, inferred } if same => (last.unwrap_or(seen), *inferred),
-                    NowState::Gone { inferred, .. } => {
-                        reach!("re-created and deleted again while a subscriber sleeps");
-                        (seen, *inferred)
-                    }
-                };
-                tell(deleted(seen, last, inferred));
-            }
-        }
-        Visit::Told(second)
-    }
 }
