@@ -102,6 +102,7 @@ impl<K: Key, V: Clone + Debug, S: BuildHasher + Clone> Informer<K, V, S> {
             confirm_by,
             last_list,
             reclaim_at,
+            redeliveries,
             attempts,
             last_read: _,
             dead_ends,
@@ -145,6 +146,7 @@ impl<K: Key, V: Clone + Debug, S: BuildHasher + Clone> Informer<K, V, S> {
         let verify_from = last_list.saturating_add(timing.verify_min_interval);
         print.add([embargo, &verify_from].map(|at| present.until(*at)));
         print.add([verify_due, confirm_by, reclaim_at].map(|at| at.map(|at| present.until(at))));
+        redeliveries.print(present, &mut print);
         print.add(well_since.map(|since| present.since(since, timing.stable_after)));
         print.add((dead_ends, gone_in_a_row));
         print.add([unconstrained, full_payloads, fell_back, frozen, synced]);

@@ -6,7 +6,9 @@ use core::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 
-use crate::cache::{Cache, Change, DeltaRef, Drained, Filter, Polled, Reached, SubscriberId};
+use crate::cache::{
+    Cache, Change, DeltaRef, Drained, Filter, Polled, Reached, SubscriberId, Subscription,
+};
 use crate::config::{Config, Feed, RevisionOrder};
 use crate::index::{IndexBy, IndexId, KeyOrderId};
 use crate::input::{Attempt, Failure, Input};
@@ -14,8 +16,8 @@ use crate::key::Key;
 use crate::output::{Command, Deadline, Health, ListReason, Notice, State, TimerReason};
 use crate::probe::{canary, reach};
 use crate::reflector::{
-    Backoff, Graves, ListRun, Notices, Pacer, Position, Quarantine, RewindJudge, Status, Wait,
-    WatchRun,
+    Backoff, Graves, ListRun, Notices, Pacer, Position, Quarantine, Redeliveries, RewindJudge,
+    Status, Wait, WatchRun,
 };
 use crate::time::Timestamp;
 use crate::token::{Incarnation, VersionRef};
@@ -79,6 +81,7 @@ pub struct Informer<K: Key, V, S = FixedState> {
     pub(crate) confirm_by: Option<Timestamp>,
     pub(crate) last_list: Timestamp,
     pub(crate) reclaim_at: Option<Timestamp>,
+    pub(crate) redeliveries: Redeliveries,
     pub(crate) attempts: u64,
     /// The attempt that read what was taken over last as a whole.
     pub(crate) last_read: Option<Attempt>,
@@ -156,6 +159,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             confirm_by: None,
             last_list: Timestamp::ZERO,
             reclaim_at: None,
+            redeliveries: Redeliveries::new(seed),
             attempts: 0,
             last_read: None,
             dead_ends: 0,
@@ -267,10 +271,27 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         self.notices.pop()
     }
 
-    /// Subscribes: all objects follow as added, then a mark, then what changes. With a filter,
-    /// entering it is an add and leaving it a delete. Filters must be pure.
-    pub fn subscribe(&mut self, filter: Option<Filter<K, V>>) -> SubscriberId {
-        self.cache.subscribe(filter)
+    /// Subscribes: all objects follow as added, then a mark, then what changes. `None` is to
+    /// everything, and `Some(filter)` to what the filter lets through; [`Subscription`] has more.
+    /// Filters must be pure.
+    pub fn subscribe(&mut self, to: impl Into<Subscription<K, V>>) -> SubscriberId {
+        let to = to.into();
+        let (period, partition) = (to.redeliver_every, to.partition);
+        let id = self.cache.subscribe(to);
+        if let Some(period) = period {
+            self.redeliveries.begin(id, period, partition, self.now);
+        }
+        id
+    }
+
+    /// Hands a subscriber everything once more that it has, as
+    /// [`Delta::Redelivered`](crate::cache::Delta::Redelivered): in the next pass, not in the one
+    /// under way. What changes meanwhile is told as what it is. Asked for twice before it has begun,
+    /// it is done once. False if there is no such subscriber.
+    ///
+    /// This costs the source nothing, and finds no divergence: see [`verify`](Self::verify).
+    pub fn redeliver(&mut self, subscriber: SubscriberId) -> bool {
+        self.cache.redeliver(subscriber)
     }
 
     /// Changes a subscriber's filter: what enters it follows as added, what leaves it as deleted.
@@ -282,6 +303,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// Ends a subscription. False if there is no such subscriber.
     pub fn unsubscribe(&mut self, subscriber: SubscriberId) -> bool {
         let known = self.cache.unsubscribe(subscriber);
+        self.redeliveries.end(subscriber);
         self.settle();
         known
     }

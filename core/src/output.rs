@@ -93,6 +93,8 @@ pub enum TimerReason {
     Verify,
     /// Memory to give back that no subscriber needs any more.
     Reclaim,
+    /// A subscriber's next redelivery.
+    Redeliver,
 }
 
 /// Why a list was taken.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use reflet_core::cache::{Delta, Mark};
+use reflet_core::cache::{Delta, GapReason, Mark};
 use tokio::sync::{Notify, watch};
 
 use crate::error::NotSynced;
@@ -38,6 +38,22 @@ pub trait Handler<V>: Send + 'static {
     /// `inferred`: nobody saw it go, it is just no longer there.
     fn deleted(&mut self, key: Arc<str>, seen: V, last: V, inferred: bool) {
         let _ = (key, seen, last, inferred);
+    }
+
+    /// An object that did not change is handed over once more, because this handler is subscribed
+    /// [with redeliveries](reflet_core::cache::Subscription::redeliver_every). Unless a handler says
+    /// otherwise that is an update to what it was, as in client-go.
+    fn redelivered(&mut self, key: Arc<str>, value: V)
+    where
+        V: Clone,
+    {
+        self.updated(key, value.clone(), value);
+    }
+
+    /// Versions may be missing between what was told before and what follows. Comes only where this
+    /// handler is subscribed as [lossless](reflet_core::cache::Subscription::lossless).
+    fn gap(&mut self, why: GapReason) {
+        let _ = why;
     }
 
     /// Everything up to a point of the source's history has been handed over.
@@ -177,6 +193,8 @@ where
                     last,
                     inferred,
                 } => handler.deleted(key, seen, last, inferred),
+                Delta::Redelivered { key, value } => handler.redelivered(key, value),
+                Delta::Gap(why) => handler.gap(why),
                 Delta::Reset => handler.reset(),
                 Delta::Mark(mark) => handler.caught_up(&mark),
             });

@@ -1,10 +1,11 @@
 //! The handle: everything that a user can ask of a running informer.
 
 use std::fmt;
+use std::num::NonZero;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reflet_core::cache::Cache;
+use reflet_core::cache::{Cache, Filter, Partition, SubscriberId, Subscription};
 use reflet_core::index::{IndexBy, IndexId, KeyOrderId};
 use reflet_core::{FenceError, Health, Revision, Timestamp, Verify};
 use tokio::sync::watch;
@@ -225,7 +226,7 @@ impl<V: Clone + Send + Sync + 'static> Informer<V> {
     /// Subscribes to everything.
     #[must_use = "dropping the stream unsubscribes"]
     pub fn subscribe(&self) -> Deltas<V> {
-        Deltas::new(Arc::clone(self.shared()), None)
+        self.subscribe_to(Subscription::new())
     }
 
     /// Subscribes to the objects that a filter accepts. One that no longer passes is deleted for
@@ -237,7 +238,24 @@ impl<V: Clone + Send + Sync + 'static> Informer<V> {
         &self,
         filter: impl Fn(&Arc<str>, &V) -> bool + Send + Sync + 'static,
     ) -> Deltas<V> {
-        Deltas::filtered(Arc::clone(self.shared()), filter)
+        self.subscribe_to(Subscription::new().filter(Filter::new(filter)))
+    }
+
+    /// Subscribes to what a [`Subscription`] says: through a filter, to one of several partitions of
+    /// the keys, with redeliveries on a period, lossless; all of these go together.
+    #[must_use = "dropping the stream unsubscribes"]
+    pub fn subscribe_to(&self, to: Subscription<Arc<str>, V>) -> Deltas<V> {
+        Deltas::new(Arc::clone(self.shared()), to)
+    }
+
+    /// Hands a subscriber everything once more that it has and that does not change meanwhile: the
+    /// next time that it reads, not in a batch that it has begun. Asked for twice before it has
+    /// begun, it is done once. False if there is no such subscriber.
+    ///
+    /// This costs the source nothing, and finds nothing that was lost: see
+    /// [`verify`](Self::verify).
+    pub fn redeliver(&self, subscriber: SubscriberId) -> bool {
+        self.shared().redeliver(subscriber)
     }
 
     /// Has a handler called about every change, from a task of its own.
@@ -245,8 +263,51 @@ impl<V: Clone + Send + Sync + 'static> Informer<V> {
     /// # Panics
     /// Outside of a tokio runtime, as `tokio::spawn` does.
     pub fn handle(&self, handler: impl Handler<V>) -> HandlerTask {
+        self.handle_to(Subscription::new(), handler)
+    }
+
+    /// Has several handlers called, each from a task of its own and about its own share of the
+    /// keys: what happens to one key is told to one of them, in order. One that is stuck holds up
+    /// the keys of its share alone. Which share a key belongs to never changes: see [`Partition`].
+    ///
+    /// ```
+    /// # use std::{num::NonZero, sync::Arc};
+    /// # use reflet_tokio::{Handler, HandlerTask, Informer};
+    /// # #[derive(Default)]
+    /// # struct Worker;
+    /// # impl Handler<u32> for Worker {}
+    /// # fn start(informer: &Informer<u32>) -> Vec<HandlerTask> {
+    /// let eight = NonZero::new(8).unwrap();
+    /// informer.workers(eight, |_| Worker::default())
+    /// # }
+    /// ```
+    ///
+    /// For workers with a filter, or that read streams, see [`subscribe_to`](Self::subscribe_to)
+    /// and [`Partition::all`].
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, as `tokio::spawn` does.
+    pub fn workers<H: Handler<V>>(
+        &self,
+        of: NonZero<u32>,
+        mut handler: impl FnMut(Partition) -> H,
+    ) -> Vec<HandlerTask> {
+        let shares = Partition::all(of);
+        let worker = |its| self.handle_to(Subscription::new().partition(its), handler(its));
+        shares.map(worker).collect()
+    }
+
+    /// Has a handler called about what a [`Subscription`] says, from a task of its own.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, as `tokio::spawn` does.
+    pub fn handle_to(
+        &self,
+        to: Subscription<Arc<str>, V>,
+        handler: impl Handler<V>,
+    ) -> HandlerTask {
         let shared = Arc::clone(self.shared());
-        let (task, future) = handler::task(handler, self.subscribe(), shared);
+        let (task, future) = handler::task(handler, self.subscribe_to(to), shared);
         let mut tasks = self.handle.tasks();
         // Those that have ended are forgotten here, so that coming and going leaves no trace.
         tasks.retain(|task| !task.is_finished());

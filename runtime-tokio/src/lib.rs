@@ -14,7 +14,8 @@
 //!   one revision;
 //! - follow the changes as a stream: [`Informer::subscribe`] gives [`Batch`]es, each one the step
 //!   from one true state to the next;
-//! - be called about the changes: [`Informer::handle`] with a [`Handler`].
+//! - be called about the changes: [`Informer::handle`] with a [`Handler`], or
+//!   [`Informer::workers`] with several that share the keys.
 //!
 //! Nobody who is slow, silent or panicking changes what the others get.
 //!

@@ -203,6 +203,19 @@ impl<V> Shared<V> {
         self.started + now.saturating_since(Timestamp::ZERO) + at.saturating_since(now).min(YEAR)
     }
 
+    /// Hands a subscriber everything once more. False if there is no such subscriber.
+    pub(crate) fn redeliver(&self, id: SubscriberId) -> bool
+    where
+        V: Clone,
+    {
+        let (known, sleeper) = self.with(|inner| {
+            let known = inner.engine.redeliver(id);
+            (known, inner.sleepers.remove(&id))
+        });
+        sleeper.into_iter().for_each(Waker::wake);
+        known
+    }
+
     /// Asks the driver to end, and ends all streams at once. Needs no runtime and no clock, so it
     /// can be called from a destructor anywhere.
     pub(crate) fn stop(&self) {

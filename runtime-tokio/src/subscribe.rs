@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
-use reflet_core::cache::{Delta, DeltaRef, Filter, Mark, Reached, SubscriberId};
+use reflet_core::cache::{Delta, DeltaRef, Filter, Mark, Reached, SubscriberId, Subscription};
 
 use crate::notice::Notice;
 use crate::panic;
@@ -61,25 +61,23 @@ enum Pass {
 }
 
 impl<V: Clone> Deltas<V> {
-    pub(crate) fn new(shared: Arc<Shared<V>>, filter: Option<Filter<Arc<str>, V>>) -> Self {
-        let id = shared.with(|inner| inner.engine.subscribe(filter));
+    pub(crate) fn new(shared: Arc<Shared<V>>, mut to: Subscription<Arc<str>, V>) -> Self
+    where
+        V: 'static,
+    {
+        let filter_panic = FilterPanic::default();
+        let guard = |filter: Filter<Arc<str>, V>| {
+            filter_panic.guard(move |key, value| filter.matches(key, value))
+        };
+        to.filter = to.filter.map(guard);
+        let id = shared.with(|inner| inner.engine.subscribe(to));
         Self {
             shared,
             id,
             partial: Vec::new(),
-            filter_panic: FilterPanic::default(),
+            filter_panic,
             ended: None,
         }
-    }
-
-    pub(crate) fn filtered(
-        shared: Arc<Shared<V>>,
-        filter: impl Fn(&Arc<str>, &V) -> bool + Send + Sync + 'static,
-    ) -> Self {
-        let filter_panic = FilterPanic::default();
-        let mut deltas = Self::new(shared, Some(filter_panic.guard(filter)));
-        deltas.filter_panic = filter_panic;
-        deltas
     }
 
     /// The next batch, or `None` once the stream has [`ended`](Self::ended). Safe to cancel:
@@ -107,6 +105,12 @@ impl<V: Clone> Deltas<V> {
         let filter = self.filter_panic.guard(filter);
         self.shared
             .with(|inner| inner.engine.set_filter(self.id, Some(filter)));
+    }
+
+    /// Asks for everything that this stream has once more: see
+    /// [`Informer::redeliver`](crate::Informer::redeliver).
+    pub fn redeliver(&mut self) {
+        self.shared.redeliver(self.id);
     }
 
     fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Batch<V>>> {

@@ -5,6 +5,7 @@ use fastrand::Rng;
 
 use crate::motifs::weave;
 use crate::trace::{Ending, Fault, Interest, Lie, Nuisance, Setup, Span, Step, Trace, Tuning};
+use crate::variants;
 use crate::world::{Feed, Poison, Shape};
 use crate::{onlookers, restarts};
 
@@ -66,6 +67,7 @@ impl Trace {
             changes += puts(step, setup.keys);
             steps.push(step);
         }
+        variants::weave(seed, &setup, &mut steps);
         restarts::weave(seed, setup.keys, &mut steps);
         onlookers::weave(seed, large, &mut steps);
         Self { setup, steps }

@@ -28,4 +28,5 @@ pub mod simplify;
 pub mod story;
 pub mod sweep;
 pub mod trace;
+mod variants;
 pub mod world;

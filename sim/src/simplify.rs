@@ -5,7 +5,9 @@ use std::iter;
 use crate::oracles::Promise;
 use crate::run::{Outcome, Violation, run, run_strictly};
 use crate::shrink::{Simplify, shrink};
-use crate::trace::{By, Ending, Fault, Interest, Nuisance, Setup, Span, Step, Trace, Tuning};
+use crate::trace::{
+    By, Ending, Fault, Interest, Joining, Nuisance, Setup, Span, Step, Trace, Tuning,
+};
 use crate::world::{Feed, Poison, Shape};
 
 /// A trace that shrinking came to.
@@ -144,7 +146,31 @@ impl Simplify for Step {
             .collect(),
             Self::Verify(content) => content.then_some(Self::Verify(false)).into_iter().collect(),
             Self::Neglect(steps) => lower_byte(steps, 1).map(Self::Neglect).collect(),
-            Self::Save => Vec::new(),
+            Self::Join(joining) => {
+                let plainer = plainer(joining.interest).map(|interest| Joining {
+                    interest,
+                    ..joining
+                });
+                let with = [
+                    Joining {
+                        worker: None,
+                        ..joining
+                    },
+                    Joining {
+                        redeliver: None,
+                        ..joining
+                    },
+                    Joining {
+                        lossless: None,
+                        ..joining
+                    },
+                ];
+                let mut out: Vec<_> = plainer.chain(with).collect();
+                out.retain(|simpler| *simpler != joining);
+                out.into_iter().map(Self::Join).collect()
+            }
+            Self::Redeliver(which) => lower_byte(which, 0).map(Self::Redeliver).collect(),
+            Self::Save | Self::Muster => Vec::new(),
             Self::Crash(damage) => (damage > 0).then_some(Self::Crash(0)).into_iter().collect(),
             Self::Index(by) => (by != By::Key)
                 .then_some(Self::Index(By::Key))

@@ -121,6 +121,30 @@ pub enum By {
     Owner,
 }
 
+/// How somebody subscribes who does not just want to hear of everything or of some of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joining {
+    /// What it wants to hear of.
+    pub interest: Interest,
+    /// It is one worker of a group: its number, counted from zero, and how many there are.
+    pub worker: Option<(u8, u8)>,
+    /// It wants everything once more on this period, in milliseconds.
+    pub redeliver: Option<u32>,
+    /// It wants every version, with so many bytes waiting at most.
+    pub lossless: Option<u32>,
+}
+
+impl From<Interest> for Joining {
+    fn from(interest: Interest) -> Self {
+        Self {
+            interest,
+            worker: None,
+            redeliver: None,
+            lossless: None,
+        }
+    }
+}
+
 /// What comes after the steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ending {
@@ -318,6 +342,12 @@ pub enum Step {
     Unfollow,
     /// The follower looks, while it makes its first copy at so many slots.
     Look(u8),
+    /// A subscriber of another kind joins.
+    Join(Joining),
+    /// The workers of each group take everything, and compare.
+    Muster,
+    /// A subscriber wants everything once more.
+    Redeliver(u8),
 }
 
 /// The classes of failure, by their numbers in [`Fault::Fail`].
@@ -495,6 +525,9 @@ impl fmt::Display for Step {
             }
             Self::Verify(content) => write!(f, "a verify is asked for (content: {content})"),
             Self::Neglect(steps) => write!(f, "the driver is busy for {steps} steps"),
+            Self::Join(joining) => write!(f, "a subscriber joins: {joining:?}"),
+            Self::Muster => f.write_str("the workers of each group take everything"),
+            Self::Redeliver(which) => write!(f, "subscriber {which} wants everything once more"),
             Self::Save => f.write_str("a snapshot is written"),
             Self::Crash(0) => f.write_str("the process dies, and starts from its snapshot"),
             Self::Crash(bit) => write!(

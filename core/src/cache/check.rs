@@ -38,6 +38,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         self.check_versions(&entries);
         self.check_pins(&list);
         self.check_passes(&list, &entries);
+        self.check_journals();
     }
 
     /// The list is in the order of sequence numbers, links agree, and no two gaps are neighbours.
@@ -225,6 +226,24 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         );
     }
 
+    /// Journals are of lossless subscribers, add up, and take the place of a position.
+    fn check_journals(&self) {
+        for id in self.subscribers.ids() {
+            let subscriber = self.subscribers.get(id).unwrap();
+            let lossless = self.lossless.contains(&id.slot());
+            assert_eq!(subscriber.journal.is_some(), lossless);
+            let Some(journal) = &subscriber.journal else {
+                continue;
+            };
+            let costs = journal.records.iter().map(|record| record.cost);
+            assert_eq!(costs.sum::<u64>(), journal.bytes);
+            assert!(journal.bytes <= journal.bound, "within its bound");
+            assert!(journal.ready <= journal.records.len());
+            let rests = subscriber.base > 0;
+            assert!(!rests || subscriber.pass.is_some() || !journal.records_writes);
+        }
+    }
+
     /// A pass that has not come by yet still finds the version that is in force at its end.
     fn check_passes(&self, list: &[Link], entries: &[u32]) {
         let log = &self.log;
@@ -250,7 +269,8 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
                     let node = &log.nodes.olds[old];
                     let visible =
                         node.seq <= pass.end && pass.end < node.until && node.seq > came_to;
-                    let news = pass.refilter.is_some() || node.seq > subscriber.base;
+                    let rewalks = pass.refilter.is_some() || pass.redeliver;
+                    let news = rewalks || node.seq > subscriber.base;
                     assert!(
                         !visible || !news || list[at..].contains(&Link::old(old)),
                         "a pass misses nothing"

@@ -36,10 +36,30 @@ pub enum Delta<K, V> {
         /// No delete was observed: it is missing from a complete list.
         inferred: bool,
     },
+    /// An object that the subscriber has, and that did not change: handed out once more because
+    /// somebody asked for that. Comes in redeliveries only.
+    Redelivered {
+        /// Its key.
+        key: K,
+        /// What the subscriber was last handed.
+        value: V,
+    },
+    /// To lossless subscribers only: between what was told before and what follows, versions may be
+    /// missing. What follows is still the way from the one to the other.
+    Gap(GapReason),
     /// The subscriber has everything up to a point of the source's history, and nothing later.
     Mark(Mark),
     /// The subscriber was too far behind. Forget everything: all objects follow as `Added`.
     Reset,
+}
+
+/// Why versions may be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum GapReason {
+    /// More waited for the subscriber than its bound allows.
+    Overflow,
+    /// A list was taken: it tells what has changed since, not how often, nor what came and went.
+    Listed,
 }
 
 /// A [`Delta`] that is lent and not given: whoever only looks at it pays for no clone. Marks are
@@ -74,6 +94,15 @@ pub enum DeltaRef<'a, K, V> {
         /// No delete was observed: it is missing from a complete list.
         inferred: bool,
     },
+    /// As [`Delta::Redelivered`].
+    Redelivered {
+        /// Its key.
+        key: &'a K,
+        /// What the subscriber was last handed.
+        value: &'a V,
+    },
+    /// As [`Delta::Gap`].
+    Gap(GapReason),
     /// As [`Delta::Reset`].
     Reset,
 }
@@ -111,6 +140,11 @@ impl<K: Clone, V: Clone> DeltaRef<'_, K, V> {
                 last: last.clone(),
                 inferred,
             },
+            Self::Redelivered { key, value } => Delta::Redelivered {
+                key: key.clone(),
+                value: value.clone(),
+            },
+            Self::Gap(why) => Delta::Gap(why),
             Self::Reset => Delta::Reset,
         }
     }

@@ -7,6 +7,7 @@ use crate::fingerprint::Print;
 use crate::key::Key;
 
 use super::entries::{Birth, Current, State};
+use super::journal::Journal;
 use super::nodes::{Node, OldNode, OldState};
 use super::subscribers::{Filter, Pass, Subscriber};
 use super::{Cache, Publication};
@@ -30,6 +31,8 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
             subscribers,
             indexes,
             lapsed,
+            lossless,
+            hidden,
             live: _,
             bytes: _,
             digest,
@@ -66,6 +69,7 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
         print.add((4, ranks.of(log.tail), digest, epoch, published.is_some()));
         print.add(restored);
         print.add_debug(lapsed);
+        print.add((lossless, hidden));
         let number = published.as_ref().map_or(0, |last| last.number);
         if let Some(published) = published {
             let Publication {
@@ -180,8 +184,11 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
         let Subscriber {
             base,
             filter,
+            partition,
             wanted,
+            redeliver,
             pass,
+            journal,
             pending,
             owes_reset,
             initial,
@@ -192,17 +199,34 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
         let age = |publication: u64| (publication > 0).then(|| number.saturating_sub(publication));
         print.add((ranks.of(*base), owes_reset, initial, age(*marked)));
         print.add((identity(filter), wanted.as_ref().map(identity)));
+        print.add((partition, redeliver));
         print.add_debug(pending);
+        if let Some(journal) = journal {
+            let Journal {
+                records,
+                ready,
+                bytes,
+                bound,
+                records_writes,
+            } = journal;
+            print.add((records.len(), ready, bytes, bound, records_writes));
+            for record in records {
+                print.add_debug(&record.delta);
+                print.add(age(record.publication));
+            }
+        }
         print.add(pass.is_some());
         if let Some(pass) = pass {
             let Pass {
                 end,
                 cursor,
                 refilter,
+                redeliver,
                 mark,
                 publication,
             } = pass;
             print.add((ranks.of(*end), refilter.as_ref().map(identity)));
+            print.add(redeliver);
             print.add((mark, age(*publication)));
             print.add(self.nodes_behind(*cursor));
         }

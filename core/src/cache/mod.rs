@@ -2,8 +2,8 @@
 //!
 //! **One order.** Every change of a key takes the next *sequence number*. A key's current version,
 //! a live value or a tombstone, is its *entry*; all entries are linked in the order of their last
-//! changes, and a change moves its entry to the tail. There is no queue per subscriber: a
-//! subscriber is a position in that order.
+//! changes, and a change moves its entry to the tail. There is no queue per subscriber (but
+//! for lossless ones): a subscriber is a position in that order.
 //!
 //! **Pins.** A subscriber that has been handed everything up to `p` holds a *pin* at `p`; all that
 //! rest at the same position share one, so ten thousand subscribers at the tail cost a write what
@@ -24,6 +24,13 @@
 //! slowly it is polled; a key that changes all the time cannot hold a pass up; and the mark at the
 //! end says of exactly that state which revision it is (P9). At the end of the pass its end becomes
 //! the next base.
+//!
+//! **Re-walks.** A pass for another filter, or for a *redelivery*, begins before the first node
+//! instead of at its base. What did not change since the base it compares under the two filters, or
+//! hands out once more as what it is.
+//!
+//! **Journals.** A lossless subscriber is told of every write, from a bounded queue of its own. See
+//! `journal.rs`.
 //!
 //! **Waiting for memory** is most of what a change takes in a large cache. So an entry is small, and
 //! split by who looks at it (`entries.rs`); marks are bits beside the entries (`marking.rs`); and a
@@ -59,23 +66,29 @@ mod delta;
 mod entries;
 #[cfg(feature = "simulated")]
 mod fingerprint;
+mod journal;
 mod log;
 mod lookup;
 mod marking;
 #[cfg(test)]
 mod model_tests;
 mod nodes;
+mod partition;
 mod pins;
 mod poll;
 mod subscribers;
+mod subscription;
 #[cfg(test)]
 mod tests;
+mod visit;
 mod write;
 
 pub use changes::{Change, Drained};
-pub use delta::{Delta, DeltaRef, Mark, Polled, Reached};
+pub use delta::{Delta, DeltaRef, GapReason, Mark, Polled, Reached};
 pub use lookup::Found;
+pub use partition::Partition;
 pub use subscribers::{Filter, SubscriberId};
+pub use subscription::Subscription;
 pub(crate) use write::Upsert;
 #[cfg(any(test, feature = "snapshot"))]
 pub(crate) use write::Upserted;
@@ -106,6 +119,11 @@ pub struct Cache<K: Key, V, S = foldhash::fast::FixedState> {
     indexes: Indexes<K, V>,
     /// Subscribers that were reset, and of which `take_lapsed` has not told yet.
     lapsed: BTreeSet<SubscriberId>,
+    /// The slots of lossless subscribers.
+    lossless: BTreeSet<u32>,
+    /// A list is being brought in: what it hides is to be told with its first change, or in any
+    /// case.
+    hidden: Option<bool>,
     live: usize,
     /// Of live objects: keys and sizes. Wide enough for any sum of sizes.
     bytes: u128,
@@ -230,7 +248,11 @@ impl<K: Key, V, S> Cache<K, V, S> {
     /// on the wire, tombstones with their keys, and a constant for each.
     #[must_use]
     pub fn retained_bytes(&self) -> usize {
-        usize::try_from(self.log.retained).unwrap_or(usize::MAX)
+        let journals = self.lossless.iter().filter_map(|slot| {
+            let journal = self.subscribers.in_slot(*slot)?.journal.as_ref()?;
+            Some(u128::from(journal.bytes))
+        });
+        usize::try_from(self.log.retained + journals.sum::<u128>()).unwrap_or(usize::MAX)
     }
 }
 

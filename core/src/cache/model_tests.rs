@@ -1,36 +1,78 @@
 //! The cache beside a naive model: every subscriber folds its deltas into a plain map.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::num::NonZero;
 
 use foldhash::fast::FixedState;
 
 use proptest::prelude::*;
 
-use super::{Cache, Delta, Filter, Polled, Reached, SubscriberId, Upsert, Upserted};
+use super::{
+    Cache, Delta, Filter, Partition, Polled, Reached, SubscriberId, Subscription, Upsert, Upserted,
+};
 use crate::token::{Incarnation, Revision, VersionRef};
 
 const KEYS: u8 = 6;
 const SIZE: usize = 50;
+const PLENTY: usize = 1 << 20;
+const WORKERS: NonZero<u32> = NonZero::new(2).unwrap();
 
 #[derive(Clone, Debug)]
 enum Op {
-    Upsert { key: u8, incarnation: Option<u64> },
-    Delete { key: u8, told: bool, inferred: bool },
-    Restamp { key: u8 },
-    List { marked: u8, spared: u8 },
-    Publish { complete: bool },
+    Upsert {
+        key: u8,
+        incarnation: Option<u64>,
+    },
+    Delete {
+        key: u8,
+        told: bool,
+        inferred: bool,
+    },
+    Restamp {
+        key: u8,
+    },
+    List {
+        marked: u8,
+        spared: u8,
+    },
+    Publish {
+        complete: bool,
+    },
     Rewind,
-    Subscribe { filter: u8 },
-    SetFilter { who: usize, filter: u8 },
-    Unsubscribe { who: usize },
-    Poll { who: usize, times: usize },
-    Take { who: usize, most: usize },
-    Drain { who: usize, most: usize },
+    Subscribe {
+        filter: u8,
+        worker: Option<u32>,
+        lossless: Option<usize>,
+    },
+    Redeliver {
+        who: usize,
+    },
+    SetFilter {
+        who: usize,
+        filter: u8,
+    },
+    Unsubscribe {
+        who: usize,
+    },
+    Poll {
+        who: usize,
+        times: usize,
+    },
+    Take {
+        who: usize,
+        most: usize,
+    },
+    Drain {
+        who: usize,
+        most: usize,
+    },
     TakeLapsed,
-    Reclaim { steps: usize },
+    Reclaim {
+        steps: usize,
+    },
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -45,7 +87,13 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (any::<u8>(), any::<u8>()).prop_map(|(marked, spared)| Op::List { marked, spared }),
         6 => any::<bool>().prop_map(|complete| Op::Publish { complete }),
         1 => Just(Op::Rewind),
-        3 => (0..5_u8).prop_map(|filter| Op::Subscribe { filter }),
+        3 => (
+            0..5_u8,
+            proptest::option::weighted(0.3, 0..WORKERS.get()),
+            proptest::option::weighted(0.4, prop_oneof![Just(usize::MAX), 0..2_000_usize]),
+        )
+            .prop_map(|(filter, worker, lossless)| Op::Subscribe { filter, worker, lossless }),
+        1 => who.clone().prop_map(|who| Op::Redeliver { who }),
         2 => (who.clone(), 0..5_u8).prop_map(|(who, filter)| Op::SetFilter { who, filter }),
         1 => who.clone().prop_map(|who| Op::Unsubscribe { who }),
         6 => (who.clone(), 1..4_usize).prop_map(|(who, times)| Op::Poll { who, times }),
@@ -87,10 +135,16 @@ fn index(key: &str) -> u8 {
 struct Listener {
     id: SubscriberId,
     filter: u8,
+    partition: Option<Partition>,
+    lossless: bool,
     folded: BTreeMap<u8, u32>,
     /// No mark since it joined or was reset.
     fresh: bool,
     revision: u64,
+    /// What is to be handed out once more.
+    owed: BTreeSet<u8>,
+    /// What was not, since the last time that there was nothing to hand out.
+    again: bool,
     heard: Vec<Polled<Box<str>, u32>>,
 }
 
@@ -148,7 +202,18 @@ impl World {
                 self.cache.rewind();
                 self.epoch += 1;
             }
-            Op::Subscribe { filter: number } => self.subscribe(number),
+            Op::Subscribe {
+                filter: number,
+                worker,
+                lossless,
+            } => self.subscribe(number, worker, lossless),
+            Op::Redeliver { who } => {
+                if let Some(listener) = self.listeners.get_mut(who) {
+                    assert!(self.cache.redeliver(listener.id));
+                    listener.owed = listener.folded.keys().copied().collect();
+                    listener.again = true;
+                }
+            }
             Op::SetFilter {
                 who,
                 filter: number,
@@ -187,15 +252,25 @@ impl World {
         }
     }
 
-    fn subscribe(&mut self, number: u8) {
-        let id = self.cache.subscribe(filter(number));
+    fn subscribe(&mut self, number: u8, worker: Option<u32>, lossless: Option<usize>) {
+        let partition = worker.and_then(|worker| Partition::new(worker, WORKERS));
+        let id = self.cache.subscribe(Subscription {
+            filter: filter(number),
+            partition,
+            lossless,
+            ..Subscription::new()
+        });
         let folded = BTreeMap::new();
         self.listeners.push(Listener {
             id,
             filter: number,
+            partition,
+            lossless: lossless.is_some(),
             folded,
             fresh: true,
             revision: 0,
+            owed: BTreeSet::new(),
+            again: false,
             heard: Vec::new(),
         });
     }
@@ -338,7 +413,7 @@ impl World {
                 if !self.changed && !self.published.is_empty() {
                     assert_eq!(
                         listener.folded,
-                        filtered(&state, listener.filter),
+                        listener.wants(&state),
                         "idle before it caught up"
                     );
                     assert_eq!(
@@ -346,6 +421,8 @@ impl World {
                         self.published.len() as u64,
                         "idle without a mark"
                     );
+                    assert!(listener.owed.is_empty(), "not handed out once more");
+                    listener.again = false;
                 }
                 return false;
             }
@@ -369,6 +446,15 @@ impl World {
 }
 
 impl Listener {
+    fn wants(&self, state: &BTreeMap<u8, u32>) -> BTreeMap<u8, u32> {
+        state
+            .iter()
+            .filter(|(key, _)| is_share(self.partition, **key))
+            .filter(|(key, value)| wants(self.filter, **key, **value))
+            .map(|(key, value)| (*key, *value))
+            .collect()
+    }
+
     fn fold(
         &mut self,
         delta: &Delta<Box<str>, u32>,
@@ -377,6 +463,13 @@ impl Listener {
         limited: bool,
     ) {
         let generation = |value: &u32| generations[*value as usize];
+        if let Delta::Added { key, .. }
+        | Delta::Updated { key, .. }
+        | Delta::Deleted { key, .. }
+        | Delta::Redelivered { key, .. } = delta
+        {
+            self.owed.remove(&index(key));
+        }
         match delta {
             Delta::Added { key, new } => {
                 assert_eq!(self.folded.insert(index(key), *new), None, "added twice");
@@ -405,12 +498,20 @@ impl Listener {
                 );
                 assert!(seen <= last, "the last state is older than what was seen");
             }
+            Delta::Redelivered { key, value } => {
+                assert!(self.again, "nobody asked for it");
+                assert_eq!(
+                    self.folded.get(&index(key)),
+                    Some(value),
+                    "not what it was handed"
+                );
+            }
             Delta::Mark(mark) => {
                 let revision = mark.revision.as_ref().and_then(Revision::as_u64).unwrap();
                 let point = &published[revision as usize - 1];
                 assert_eq!(
                     self.folded,
-                    filtered(&point.state, self.filter),
+                    self.wants(&point.state),
                     "not the state at the mark"
                 );
                 assert_eq!((mark.epoch, mark.complete), (point.epoch, point.complete));
@@ -419,21 +520,20 @@ impl Listener {
                 self.revision = revision;
                 self.fresh = false;
             }
+            Delta::Gap(_) => assert!(self.lossless, "a gap for who is not lossless"),
             Delta::Reset => {
                 assert!(limited, "reset without a limit");
                 self.folded.clear();
+                self.owed.clear();
                 self.fresh = true;
             }
         }
     }
 }
 
-fn filtered(state: &BTreeMap<u8, u32>, filter: u8) -> BTreeMap<u8, u32> {
-    state
-        .iter()
-        .filter(|(key, value)| wants(filter, **key, **value))
-        .map(|(key, value)| (*key, *value))
-        .collect()
+/// Whether a key belongs to somebody's share.
+fn is_share(partition: Option<Partition>, key: u8) -> bool {
+    partition.is_none_or(|its| its.has::<Box<str>>(&name(key)))
 }
 
 fn cases(cases: u32) -> ProptestConfig {
@@ -453,7 +553,7 @@ proptest! {
         limit in prop_oneof![4 => Just(usize::MAX), 1 => 0..2_000_usize],
     ) {
         let mut world = World::new(limit);
-        world.subscribe(0);
+        world.subscribe(0, None, None);
         for op in &ops {
             world.apply(op);
             world.cache.check();
@@ -466,15 +566,16 @@ proptest! {
     #![proptest_config(cases(1_000))]
 
     #[test]
-    fn nobody_hears_of_other_subscribers(ops in ops(80)) {
+    fn nobody_hears_of_other_subscribers(ops in ops(80), lossless: bool) {
         let heard = [true, false].map(|alone| {
             let mut world = World::new(usize::MAX);
-            world.subscribe(1);
+            world.subscribe(1, None, lossless.then_some(PLENTY));
             for op in &ops {
                 let played = match op {
                     Op::Subscribe { .. } => !alone,
                     Op::Unsubscribe { who } => !alone && *who > 0,
                     Op::SetFilter { who, .. }
+                    | Op::Redeliver { who }
                     | Op::Poll { who, .. }
                     | Op::Take { who, .. }
                     | Op::Drain { who, .. } => !alone || *who == 0,
@@ -493,7 +594,7 @@ proptest! {
     #[test]
     fn a_copy_goes_on_like_the_original(ops in ops(60), split in 0..60_usize) {
         let mut world = World::new(500);
-        world.subscribe(0);
+        world.subscribe(0, None, None);
         let (first, rest) = ops.split_at(split.min(ops.len()));
         for op in first {
             world.apply(op);

@@ -7,14 +7,39 @@ use crate::key::Key;
 use crate::probe::{canary, reach};
 
 use super::delta::{Delta, DeltaRef, Mark, Polled, Reached};
-use super::entries::{Birth, Current, State};
+use super::journal::{Recorded, mark_of};
 use super::log::Log;
-use super::nodes::{Link, Node, OldState};
-use super::subscribers::{Filter, Pass, SubscriberId};
+use super::nodes::Link;
+use super::subscribers::{Pass, SubscriberId};
+use super::visit::{Span, Visit};
 use super::{Cache, STEPS_PER_CALL};
 
 /// How many nodes one call may look at before it yields, if it does not hand over more (P12).
 pub(super) const NODES_PER_POLL: usize = 256;
+
+/// What one call may still do.
+pub(super) struct Budget {
+    /// So many deltas may be handed over.
+    pub(super) deltas: usize,
+    /// So many nodes or records may be looked at.
+    looks: usize,
+}
+
+impl Budget {
+    fn new(most: usize) -> Self {
+        Self {
+            deltas: most,
+            looks: NODES_PER_POLL.max(most),
+        }
+    }
+
+    /// False if nothing more may be looked at.
+    pub(super) fn look(&mut self) -> bool {
+        let left = self.looks.checked_sub(1);
+        self.looks = left.unwrap_or(0);
+        left.is_some()
+    }
+}
 
 /// What a subscriber at rest is to do next.
 enum Next {
@@ -27,16 +52,6 @@ enum Next {
 enum Walked {
     Spent,
     End,
-}
-
-/// What a node meant to a pass.
-enum Visit<K, V> {
-    /// Nothing, or nothing to this pass.
-    Skip,
-    /// It is behind the pass's end.
-    Beyond,
-    /// A delta, which was told, and perhaps a second one: the object that is added.
-    Told(Option<(K, V)>),
 }
 
 /// A pass's cursor on its way. What it has left behind is kept when this is dropped: at the end of
@@ -53,30 +68,6 @@ impl<K, V> Drop for Walk<'_, K, V> {
         let behind = nodes.gap_after(self.at);
         nodes.leave_gap(mem::replace(self.cursor, behind));
     }
-}
-
-/// The two states that a pass leads from and to: the log as of a position, through a filter.
-struct Span<'a, K, V> {
-    base: u64,
-    end: u64,
-    before: Option<&'a Filter<K, V>>,
-    after: Option<&'a Filter<K, V>>,
-}
-
-/// What a key is at the end of a pass.
-struct Now<'a, V> {
-    seq: u64,
-    birth: Birth,
-    state: NowState<'a, V>,
-}
-
-enum NowState<'a, V> {
-    Value(&'a V),
-    /// With its last known state, where that is still known.
-    Gone {
-        last: Option<&'a V>,
-        inferred: bool,
-    },
 }
 
 impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
@@ -101,17 +92,17 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         mut take: impl FnMut(DeltaRef<'_, K, V>),
     ) -> Reached {
         let most = most.max(1);
-        let mut left = most;
-        let reached = self.tell(id, &mut left, &mut take);
+        let mut budget = Budget::new(most);
+        let reached = self.tell(id, &mut budget, &mut take);
         // Whoever reads leaves behind up to as much as it has read.
-        self.reclaim(STEPS_PER_CALL.max(most - left));
+        self.reclaim(STEPS_PER_CALL.max(most - budget.deltas));
         reached
     }
 
     fn tell(
         &mut self,
         id: SubscriberId,
-        left: &mut usize,
+        budget: &mut Budget,
         take: &mut impl FnMut(DeltaRef<'_, K, V>),
     ) -> Reached {
         if self.position_lapsed(id) {
@@ -123,18 +114,24 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         if subscriber.owes_reset {
             take(DeltaRef::Reset);
             subscriber.owes_reset = false;
-            *left -= 1;
+            budget.deltas -= 1;
         }
-        if *left > 0 && hand_over_pending(&mut subscriber.pending, take) {
-            *left -= 1;
+        if budget.deltas > 0 && hand_over_pending(&mut subscriber.pending, take) {
+            budget.deltas -= 1;
         }
-        while *left > 0 {
+        while budget.deltas > 0 {
+            match self.tell_recorded(id, budget, take) {
+                Recorded::Mark(mark) => return Reached::Mark(mark),
+                Recorded::Spent => return Reached::Budget,
+                Recorded::Nothing => return Reached::Idle,
+                Recorded::Over => {}
+            }
             match self.next(id) {
                 Next::Nothing => return Reached::Idle,
                 Next::Say(mark) => return Reached::Mark(mark),
                 Next::Walk => {}
             }
-            match self.walk(id, left, take) {
+            match self.walk(id, budget, take) {
                 Walked::Spent => return Reached::Budget,
                 Walked::End => {
                     if let Some(mark) = self.end_pass(id) {
@@ -151,12 +148,18 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         let Some(subscriber) = self.subscribers.get(id) else {
             return false;
         };
-        let at_work =
-            subscriber.owes_reset || subscriber.pending.is_some() || subscriber.pass.is_some();
+        let at_work = subscriber.owes_reset
+            || subscriber.pending.is_some()
+            || subscriber.pass.is_some()
+            || subscriber.has_record();
         at_work
             || self.position_lapsed(id)
             || self.published_tail().is_some_and(|publication| {
-                subscriber.base != self.log.tail || subscriber.marked != publication.number
+                let moved_on =
+                    subscriber.base != self.log.tail || subscriber.marked != publication.number;
+                moved_on && !subscriber.records_writes()
+                    || subscriber.wanted.is_some()
+                    || subscriber.redeliver
             })
     }
 
@@ -178,16 +181,21 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         };
         let initial = subscriber.initial;
         let mark = || Mark {
-            revision: publication.revision.clone(),
-            epoch: publication.epoch,
-            complete: publication.complete,
-            restored: publication.restored,
             initial,
+            ..mark_of(publication)
         };
         let refilter = subscriber.wanted.take();
+        if let Some(journal) = &mut subscriber.journal {
+            // What is written from here on it is told from its journal.
+            if mem::replace(&mut journal.records_writes, true) {
+                subscriber.base = self.log.hold_tail(id.slot());
+            }
+        }
         let base = subscriber.base;
+        // Who was handed nothing yet is handed everything anyway.
+        let redeliver = mem::take(&mut subscriber.redeliver) && base > 0;
         let starts = canary!(MarkBeforeInitialState) && subscriber.marked == 0 && initial;
-        if starts || base == self.log.tail && refilter.is_none() {
+        if starts || base == self.log.tail && refilter.is_none() && !redeliver {
             if subscriber.marked == publication.number {
                 return Next::Nothing;
             }
@@ -198,7 +206,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         }
         // A re-walk looks at every node again, what did not change since the base included.
         reach!("pass under another filter", refilter.is_some());
-        let start = if refilter.is_some() {
+        let start = if refilter.is_some() || redeliver && !canary!(RedeliverNewsOnly) {
             None
         } else {
             self.log.pins.get(base).map(|pin| pin.gap)
@@ -211,6 +219,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             end,
             cursor,
             refilter,
+            redeliver,
             mark: mark(),
             publication: publication.number,
         });
@@ -221,7 +230,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     fn walk(
         &mut self,
         id: SubscriberId,
-        left: &mut usize,
+        budget: &mut Budget,
         take: &mut impl FnMut(DeltaRef<'_, K, V>),
     ) -> Walked {
         let Some(subscriber) = self.subscribers.get_mut(id) else {
@@ -235,37 +244,39 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         let span = Span {
             base: subscriber.base,
             end: pass.end,
+            partition: subscriber.partition,
+            redeliver: pass.redeliver,
             before,
             after,
         };
-        let most = *left;
+        let most = budget.deltas;
         let at = self.log.nodes.gap_link(pass.cursor);
         let walk = &mut Walk {
             log: &mut self.log,
             cursor: &mut pass.cursor,
             at,
         };
-        for _ in 0..NODES_PER_POLL.max(most) {
+        while budget.look() {
             let next = walk.log.nodes.next(walk.at);
             match walk.log.visit(next, &span, take) {
                 Visit::Skip => walk.at = next,
                 Visit::Beyond => return Walked::End,
                 Visit::Told(second) => {
                     walk.at = next;
-                    *left -= 1;
+                    budget.deltas -= 1;
                     if second.is_some() {
                         subscriber.pending = second;
-                        if *left > 0 && hand_over_pending(&mut subscriber.pending, take) {
-                            *left -= 1;
+                        if budget.deltas > 0 && hand_over_pending(&mut subscriber.pending, take) {
+                            budget.deltas -= 1;
                         }
                     }
-                    if *left == 0 {
+                    if budget.deltas == 0 {
                         return Walked::Spent;
                     }
                 }
             }
         }
-        reach!("poll yielded on its budget", *left == most);
+        reach!("poll yielded on its budget", budget.deltas == most);
         Walked::Spent
     }
 
@@ -297,6 +308,10 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         if left != pass.end {
             self.log.release(left, id.slot());
         }
+        if subscriber.records_writes() {
+            subscriber.base = 0;
+            self.log.release(pass.end, id.slot());
+        }
         said.then_some(pass.mark)
     }
 
@@ -326,6 +341,10 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             subscriber.owes_reset = true;
             subscriber.initial = true;
             subscriber.marked = 0;
+            subscriber.redeliver = false;
+            if let Some(journal) = &mut subscriber.journal {
+                journal.clear();
+            }
             if let Some(filter) = subscriber.wanted.take() {
                 subscriber.filter = filter;
             }
@@ -350,125 +369,4 @@ fn hand_over_pending<K, V>(
         take(DeltaRef::Added { key, new });
     }
     pending.take().is_some()
-}
-
-impl<K: Key, V: Clone> Log<K, V> {
-    /// Tells what the pass over `span` has to say at a node. It says something of each key once: at the
-    /// version that is in force at the pass's end, wherever that has its place by now.
-    fn visit(
-        &self,
-        link: Link,
-        span: &Span<'_, K, V>,
-        tell: &mut impl FnMut(DeltaRef<'_, K, V>),
-    ) -> Visit<K, V> {
-        self.count_step();
-        let (id, now) = match link.node() {
-            Node::End => return Visit::Beyond,
-            Node::Gap(_) => return Visit::Skip,
-            Node::Entry(id) => {
-                let Current { seq, birth, state } = self.nodes.entries.current(id);
-                let state = match state {
-                    State::Vacant => return Visit::Skip,
-                    State::Live(value) => NowState::Value(value),
-                    State::Dead { last, inferred } => NowState::Gone { last, inferred },
-                };
-                (id, Now { seq, birth, state })
-            }
-            Node::Old(id) => {
-                let old = &self.nodes.olds[id];
-                if old.until <= span.end {
-                    return Visit::Skip;
-                }
-                let state = match &old.state {
-                    OldState::Vacant => return Visit::Skip,
-                    OldState::Value(value) => NowState::Value(value),
-                    OldState::Deleted { inferred } => NowState::Gone {
-                        last: None,
-                        inferred: *inferred,
-                    },
-                };
-                let (seq, birth) = (old.seq, old.birth);
-                (old.entry, Now { seq, birth, state })
-            }
-        };
-        if now.seq > span.end {
-            return Visit::Beyond;
-        }
-        let Some(key) = self.nodes.entries.key(id) else {
-            return Visit::Skip;
-        };
-        self.compare(id, key, &now, span, tell)
-    }
-
-    /// The step from what the subscriber was handed of a key to what the key is now (P4).
-    fn compare(
-        &self,
-        id: u32,
-        key: &K,
-        now: &Now<'_, V>,
-        span: &Span<'_, K, V>,
-        tell: &mut impl FnMut(DeltaRef<'_, K, V>),
-    ) -> Visit<K, V> {
-        let passes = |filter: Option<&Filter<K, V>>, value: &V| {
-            filter.is_none_or(|filter| filter.matches(key, value))
-        };
-        let unchanged = now.seq <= span.base;
-        let seen = match (&now.state, unchanged) {
-            (NowState::Value(value), true) => Some((*value, now.birth)),
-            (NowState::Gone { .. }, true) => None,
-            (_, false) if span.base == 0 => None,
-            (_, false) => self.value_at(id, span.base),
-        };
-        let seen = seen.filter(|(value, _)| passes(span.before, value));
-        let value = match &now.state {
-            NowState::Value(value) if passes(span.after, value) => Some(*value),
-            NowState::Value(_) | NowState::Gone { .. } => None,
-        };
-        let deleted = |seen, last, inferred| DeltaRef::Deleted {
-            key,
-            seen,
-            last,
-            inferred,
-        };
-        let mut second = None;
-        match (seen, value, &now.state) {
-            (None, None, _) => return Visit::Skip,
-            (Some(_), Some(_), _) if unchanged => return Visit::Skip,
-            (Some(_), None, NowState::Value(_)) if canary!(ForgetFilterLeave) => {
-                return Visit::Skip;
-            }
-            (None, Some(new), _) => tell(DeltaRef::Added { key, new }),
-            (Some((old, birth)), Some(new), _) if birth.at == now.birth.at => {
-                let old = if canary!(OldIsCurrent) { new } else { old };
-                tell(DeltaRef::Updated { key, old, new });
-            }
-            // The incarnation that was seen has gone, and another one has taken its place.
-            (Some((seen, _)), Some(new), _) => {
-                reach!("delete and re-create while a subscriber sleeps");
-                // Cloned before anything is told, since a user's `clone` may panic, too.
-                second = Some((key.clone(), new.clone()));
-                tell(deleted(seen, seen, now.birth.inferred));
-            }
-            (Some((seen, birth)), None, state) => {
-                let same = birth.at == now.birth.at;
-                let (last, inferred) = match state {
-                    NowState::Value(new) if same => {
-                        reach!("filter left while a subscriber sleeps");
-                        (*new, false)
-                    }
-                    NowState::Value(_) => {
-                        reach!("re-created outside the filter");
-                        (seen, now.birth.inferred)
-                    }
-                    NowState::Gone { last, inferred } if same => (last.unwrap_or(seen), *inferred),
-                    NowState::Gone { inferred, .. } => {
-                        reach!("re-created and deleted again while a subscriber sleeps");
-                        (seen, *inferred)
-                    }
-                };
-                tell(deleted(seen, last, inferred));
-            }
-        }
-        Visit::Told(second)
-    }
 }

@@ -5,6 +5,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::delta::Mark;
+use super::journal::Journal;
+use super::partition::Partition;
+use super::subscription::Subscription;
 
 /// One subscriber. An id is never given out twice, and one that is no longer subscribed is
 /// harmless everywhere.
@@ -68,12 +71,19 @@ impl<K, V> fmt::Debug for Filter<K, V> {
 /// How far one subscriber is.
 #[derive(Clone)]
 pub(super) struct Subscriber<K, V> {
-    /// It has been handed what was in force at this position and passed `filter`; 0: nothing.
+    /// It has been handed what was in force at this position and passed `filter`; 0: nothing, or
+    /// what its journal leads to.
     pub(super) base: u64,
     pub(super) filter: Option<Filter<K, V>>,
+    /// The keys that it is told of at all.
+    pub(super) partition: Option<Partition>,
     /// A filter that was set later, and waits for the pass under way to end.
     pub(super) wanted: Option<Option<Filter<K, V>>>,
+    /// It wants everything once more, after the pass under way.
+    pub(super) redeliver: bool,
     pub(super) pass: Option<Pass<K, V>>,
+    /// It is told of every write.
+    pub(super) journal: Option<Journal<K, V>>,
     /// The second delta of a pair, handed out before anything else: an object that is added.
     pub(super) pending: Option<(K, V)>,
     pub(super) owes_reset: bool,
@@ -91,6 +101,8 @@ pub(super) struct Pass<K, V> {
     pub(super) cursor: u32,
     /// The new filter of a re-walk.
     pub(super) refilter: Option<Option<Filter<K, V>>>,
+    /// What did not change is handed out once more.
+    pub(super) redeliver: bool,
     /// What to say at the end, and the number of that publication.
     pub(super) mark: Mark,
     pub(super) publication: u64,
@@ -117,12 +129,15 @@ impl<K, V> Subscribers<K, V> {
         }
     }
 
-    pub(super) fn add(&mut self, filter: Option<Filter<K, V>>) -> SubscriberId {
+    pub(super) fn add(&mut self, subscription: Subscription<K, V>) -> SubscriberId {
         let subscriber = Some(Subscriber {
             base: 0,
-            filter,
+            filter: subscription.filter,
+            partition: subscription.partition,
             wanted: None,
+            redeliver: false,
             pass: None,
+            journal: subscription.lossless.map(Journal::new),
             pending: None,
             owes_reset: false,
             initial: true,
@@ -174,6 +189,14 @@ impl<K, V> Subscribers<K, V> {
             .subscriber
             .as_mut()
             .filter(|_| place.generation == id.generation)
+    }
+
+    pub(super) fn in_slot(&self, slot: u32) -> Option<&Subscriber<K, V>> {
+        self.slots.get(slot as usize)?.subscriber.as_ref()
+    }
+
+    pub(super) fn in_slot_mut(&mut self, slot: u32) -> Option<&mut Subscriber<K, V>> {
+        self.slots.get_mut(slot as usize)?.subscriber.as_mut()
     }
 
     /// Every slot's generation, and the slots that are free, in the order of their next use.

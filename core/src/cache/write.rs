@@ -9,7 +9,7 @@ use super::entries::{Entries, Live};
 use super::marking::Marks;
 use super::{
     Cache, Digest, Filter, Incarnation, Indexes, Key, Log, Place, Publication, Revision,
-    STEPS_PER_CALL, SubscriberId, Subscribers, Table, VersionRef,
+    STEPS_PER_CALL, SubscriberId, Subscribers, Subscription, Table, VersionRef,
 };
 
 /// An object as its source has it now.
@@ -62,6 +62,8 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             subscribers: Subscribers::new(),
             indexes: Indexes::new(),
             lapsed: alloc::collections::BTreeSet::new(),
+            lossless: alloc::collections::BTreeSet::new(),
+            hidden: None,
             live: 0,
             bytes: 0,
             digest: track_digest.then(Digest::default),
@@ -99,6 +101,9 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         Place(found): Place,
         upsert: Upsert<'_, K, V>,
     ) -> (Place, Upserted) {
+        if !self.lossless.is_empty() {
+            self.record_upsert(found, &upsert);
+        }
         let Upsert {
             key,
             owned,
@@ -201,6 +206,9 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     }
 
     pub(super) fn delete_entry(&mut self, id: u32, last: Option<V>, inferred: bool) {
+        if !self.lossless.is_empty() {
+            self.record_delete(id, last.as_ref(), inferred);
+        }
         self.take_out(id);
         if !self.indexes.is_empty()
             && let Some(key) = self.log.nodes.entries.key(id)
@@ -219,6 +227,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     /// no subscriber is told of a change.
     pub(crate) fn publish(&mut self, revision: Option<Revision>, complete: bool) {
         let (seq, epoch, restored) = (self.log.tail, self.epoch, self.restored);
+        let before = self.published.as_ref().map(|last| last.number);
         let number = match &self.published {
             None => 1,
             Some(last)
@@ -237,6 +246,9 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             restored,
             epoch,
         });
+        if !self.lossless.is_empty() {
+            self.publish_records(before != Some(number));
+        }
     }
 
     /// What is here comes from a snapshot, taken after so many rewinds: until it is confirmed,
@@ -257,9 +269,29 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         self.epoch = self.epoch.saturating_add(1);
     }
 
-    /// A new subscriber, which will be told everything that is live and passes its filter.
-    pub(crate) fn subscribe(&mut self, filter: Option<Filter<K, V>>) -> SubscriberId {
-        self.subscribers.add(filter)
+    /// A new subscriber, which will be told everything that is live and that it wants to hear of.
+    pub(crate) fn subscribe(&mut self, subscription: Subscription<K, V>) -> SubscriberId {
+        let lossless = subscription.lossless.is_some();
+        let id = self.subscribers.add(subscription);
+        if lossless {
+            self.lossless.insert(id.slot());
+        }
+        id
+    }
+
+    /// A subscriber is handed once more what it has and what does not change meanwhile: in the next
+    /// pass, not in the one under way. False if there is no such subscriber.
+    pub(crate) fn redeliver(&mut self, id: SubscriberId) -> bool {
+        let Some(subscriber) = self.subscribers.get_mut(id) else {
+            return false;
+        };
+        reach!("redelivery due in mid-pass", subscriber.pass.is_some());
+        reach!(
+            "redelivery due that was not taken yet",
+            subscriber.redeliver
+        );
+        subscriber.redeliver = true;
+        true
     }
 
     /// Changes what a subscriber wants to hear of. What that lets in is added, what it shuts out is
@@ -268,7 +300,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         let Some(subscriber) = self.subscribers.get_mut(id) else {
             return false;
         };
-        if subscriber.base == 0 && subscriber.pass.is_none() {
+        if subscriber.has_nothing() {
             // Nothing was handed out yet, so there is nothing to take back.
             subscriber.filter = filter;
         } else {
@@ -287,6 +319,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         reach!("unsubscribed in mid-pass", subscriber.pass.is_some());
         self.let_go(id);
         self.lapsed.remove(&id);
+        self.lossless.remove(&id.slot());
         self.subscribers.remove(id);
         true
     }
@@ -302,9 +335,16 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             } else {
                 charge(end)
             };
+        let (records, queued) = subscriber.recorded();
+        let rests = !subscriber.records_writes();
+        let behind = if rests {
+            self.log.tail - subscriber.base
+        } else {
+            0
+        };
         Some((
-            self.log.tail - subscriber.base,
-            usize::try_from(bytes).unwrap_or(usize::MAX),
+            behind.saturating_add(records as u64),
+            usize::try_from(bytes + u128::from(queued)).unwrap_or(usize::MAX),
         ))
     }
 

@@ -116,6 +116,18 @@ canaries! {
     MarkBeforeInitialState = "mark-before-initial-state",
     /// P4, P9: the mark at the end of a pass names the newest revision, not that of the pass.
     MarkNewestRevision = "mark-newest-revision",
+    /// P4: there is one partition more than there are workers.
+    LosePartition = "lose-partition",
+    /// P4: what did not change is redelivered once, and never again.
+    RedeliverOnce = "redeliver-once",
+    /// P4: a redelivery begins where the subscriber is, and not with the oldest object.
+    RedeliverNewsOnly = "redeliver-news-only",
+    /// P4: what did not fit a lossless subscriber's bound is missing without a word.
+    OverflowWithoutGap = "overflow-without-gap",
+    /// P4: lossless subscribers are not told that a list hides what came and went.
+    ListWithoutGap = "list-without-gap",
+    /// P8: any amount may wait for a lossless subscriber.
+    NoLosslessBound = "no-lossless-bound",
     /// P8: a subscriber may hold back any amount.
     NoRetentionLimit = "no-retention-limit",
     /// P8: what was kept for subscribers is never freed.

@@ -12,7 +12,7 @@ use crate::probe::{canary, reach};
 use crate::token::{Epoch, Revision, Version, VersionRef};
 
 use super::apply::{Applied, Compare, same_incarnation};
-use super::run::{Header, Snapshot};
+use super::run::{Header, Snapshot, WatchKind};
 use super::staging::{Staged, StagedUpsert};
 use super::{check_revision, is_before};
 
@@ -176,6 +176,8 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         }
         // Nobody knows which of these the list makes good again: the next one will.
         let unsure = self.quarantine.begin_list();
+        self.cache
+            .expect_gap(self.hides_changes(&snapshot, &header, beside));
         let difference = self.replace(&mut snapshot, header.revision.as_ref());
         if !snapshot.unknown_rejected {
             self.end_quarantine(&snapshot, header.revision.as_ref());
@@ -326,6 +328,20 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             difference.diverged += if settled { difference.deleted } else { 0 };
         }
         difference
+    }
+
+    /// Whether versions may have come and gone unseen before a full state, even if it is what we
+    /// have. Not if nothing can have happened since; nor if a watch of changes has told everything
+    /// up to its revision, or is going to: then only a difference shows that it has not.
+    fn hides_changes(&self, snapshot: &Snapshot<K, V>, header: &Header, beside: bool) -> bool {
+        let watched = self
+            .watch
+            .as_ref()
+            .is_some_and(|watch| matches!(watch.kind, WatchKind::Changes { .. }));
+        let still = header.revision.is_some()
+            && header.revision == self.position.complete
+            && self.position.is_whole();
+        snapshot.rewound || !(still || beside && watched)
     }
 
     /// What the list did not reject is good again, or gone.

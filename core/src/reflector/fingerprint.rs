@@ -120,6 +120,19 @@ impl super::Backoff {
     }
 }
 
+impl super::Redeliveries {
+    pub(crate) fn print(&self, present: Present, print: &mut Print) {
+        for (id, timetable) in self.wanted() {
+            let super::redelivery::Timetable {
+                period,
+                next,
+                random,
+            } = timetable;
+            print.add((id, period, next.map(|at| present.until(at)), random));
+        }
+    }
+}
+
 impl super::Status {
     pub(crate) fn print(&self, print: &mut Print) {
         print.add_debug(&(self.state, &self.reason));

@@ -10,6 +10,7 @@
 //! - `commit`: a full state becomes visible.
 //! - `apply`: how accepted changes reach the cache, and what is rejected on the way.
 //! - `timers`: deadlines, and what happens when one passes.
+//! - `redelivery`: when subscribers are handed everything once more.
 //! - `report`: the state of health.
 //! - `restore`: how an informer starts from a snapshot.
 //!
@@ -25,6 +26,7 @@ mod list;
 mod notices;
 mod pace;
 mod quarantine;
+mod redelivery;
 mod report;
 #[cfg(feature = "snapshot")]
 mod restore;
@@ -39,6 +41,7 @@ pub(crate) use graves::Graves;
 pub(crate) use notices::Notices;
 pub(crate) use pace::{Backoff, Pacer};
 pub(crate) use quarantine::Quarantine;
+pub(crate) use redelivery::Redeliveries;
 pub(crate) use report::Status;
 pub(crate) use rewind::RewindJudge;
 pub(crate) use run::{ListRun, Wait, WatchRun};

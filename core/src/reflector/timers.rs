@@ -42,10 +42,15 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             at,
             reason: TimerReason::Reclaim,
         });
+        let redeliver = self.redeliveries.next().map(|at| Deadline {
+            at,
+            reason: TimerReason::Redeliver,
+        });
         waits
             .chain(attempts.into_iter().flatten())
             .chain(verify)
             .chain(reclaim)
+            .chain(redeliver)
             .min_by_key(|deadline| deadline.at)
     }
 
@@ -137,7 +142,8 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             | TimerReason::Paced
             | TimerReason::Poll
             | TimerReason::Verify
-            | TimerReason::Reclaim => "time is up",
+            | TimerReason::Reclaim
+            | TimerReason::Redeliver => "time is up",
         };
         let failure = Failure::new(FailureClass::Retryable, words);
         self.last_error = Some((self.now, failure));
@@ -183,6 +189,9 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             self.reclaim_at = None;
             let more = self.cache.reclaim(RECLAIM_STEPS);
             self.plan_reclaim(more);
+        }
+        for id in self.redeliveries.take_due(self.now) {
+            self.cache.redeliver(id);
         }
     }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reflet_core::cache::{Delta, Mark, Polled, SubscriberId};
+use reflet_core::cache::{Delta, Mark, Polled, SubscriberId, Subscription};
 use reflet_core::{
     Attempt, Body, Change, Command, Condition, Config, Epoch, Event, Failure, FailureClass, Health,
     Informer, Input, Item, Notice, Removal, Revision, RevisionOrder, SourceProfile, State,
@@ -28,7 +28,7 @@ pub struct Rig {
 
 /// What one subscriber knows by folding its deltas; each fold checks P4.
 pub struct Mirror {
-    id: SubscriberId,
+    pub id: SubscriberId,
     /// Whether revisions have an order, so that going back can be seen (P2).
     ordered: bool,
     pub objects: BTreeMap<Arc<str>, Value>,
@@ -311,8 +311,15 @@ impl Rig {
 
 impl Mirror {
     pub fn new(informer: &mut Informer<Arc<str>, Value>) -> Self {
+        Self::of(informer, Subscription::new())
+    }
+
+    pub fn of(
+        informer: &mut Informer<Arc<str>, Value>,
+        subscription: Subscription<Arc<str>, Value>,
+    ) -> Self {
         let ordered = informer.config().source.order == RevisionOrder::Ordered;
-        let id = informer.subscribe(None);
+        let id = informer.subscribe(subscription);
         Self {
             id,
             ordered,
@@ -355,6 +362,10 @@ impl Mirror {
                 }
                 self.marks.push(mark);
             }
+            Delta::Redelivered { key, value } => {
+                assert_eq!(self.objects.get(&key), Some(&value))
+            }
+            Delta::Gap(_) => {}
             Delta::Reset => self.objects.clear(),
         }
     }

@@ -77,6 +77,8 @@ impl Case {
             Delta::Deleted { key, seen, .. } => {
                 assert_eq!(fold.objects.remove(&key), Some(seen), "P4");
             }
+            Delta::Redelivered { key, .. } => panic!("nobody asked for {key} once more"),
+            Delta::Gap(why) => panic!("nobody is lossless, but {why:?}"),
             Delta::Reset => fold.objects.clear(),
             Delta::Mark(mark) => {
                 assert!(self.served, "P9: a mark before any full state");

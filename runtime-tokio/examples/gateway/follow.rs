@@ -230,8 +230,8 @@ impl<T: Send + Sync + 'static> Mirror<T> {
                     self.objects.remove(&key);
                 }
                 Delta::Reset => self.objects.clear(),
-                // A batch ends with the only one.
-                Delta::Mark(_) => {}
+                // A batch ends with the only mark, and the others are for who asks for them.
+                Delta::Mark(_) | Delta::Redelivered { .. } | Delta::Gap(_) => {}
             }
         }
         self.mark = Some(batch.mark);

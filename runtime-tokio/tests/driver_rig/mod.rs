@@ -53,7 +53,7 @@ pub async fn live() -> (Informer<Value>, Script<Value>, Request<Value>) {
     (informer, script, watch)
 }
 
-/// A batch as short words: `reset +a=1 ~b=1>2 -c=2`. Between objects no order is promised, so they
+/// A batch as short words: `reset +a=1 ~b=1>2 -c=2 =d=1`. Between objects no order is promised, so they
 /// are sorted by key here, and the steps of one object stay in order.
 pub fn words(batch: &Batch<Value>) -> String {
     let mut words: Vec<_> = batch
@@ -63,6 +63,8 @@ pub fn words(batch: &Batch<Value>) -> String {
             Delta::Added { key, new } => (&**key, format!("+{key}={new}")),
             Delta::Updated { key, old, new } => (&**key, format!("~{key}={old}>{new}")),
             Delta::Deleted { key, seen, .. } => (&**key, format!("-{key}={seen}")),
+            Delta::Redelivered { key, value } => (&**key, format!("={key}={value}")),
+            Delta::Gap(why) => ("", format!("gap:{why:?}")),
             Delta::Reset => ("", "reset".to_owned()),
             Delta::Mark(_) => ("", "mark".to_owned()),
         })

@@ -47,6 +47,8 @@ impl Follower {
                 check::mark(mark, self.mark.as_ref(), &self.objects, source)?;
                 true
             }
+            // Nobody asked for it.
+            Delta::Redelivered { .. } | Delta::Gap(_) => false,
             // Only who lags behind can be over its limit (P10).
             Delta::Reset => self.is_slow,
         };
@@ -58,6 +60,7 @@ impl Follower {
                 self.objects[key.index()] = Some(*new);
             }
             Delta::Deleted { key, .. } => self.objects[key.index()] = None,
+            Delta::Redelivered { .. } | Delta::Gap(_) => {}
             Delta::Mark(mark) => self.mark = Some(mark.clone()),
             Delta::Reset => (self.objects, self.mark) = (Collection::default(), None),
         }

@@ -280,6 +280,7 @@ fn is_timeout(reason: TimerReason) -> bool {
         | TimerReason::Paced
         | TimerReason::Poll
         | TimerReason::Verify
-        | TimerReason::Reclaim => false,
+        | TimerReason::Reclaim
+        | TimerReason::Redeliver => false,
     }
 }

@@ -25,7 +25,12 @@ impl Told {
         // Other histories draw the same numbers for other incarnations.
         let tells = match delta {
             Delta::Updated { old, new, .. } => old.history == new.history,
-            Delta::Added { .. } | Delta::Deleted { .. } | Delta::Mark(_) | Delta::Reset => true,
+            Delta::Added { .. }
+            | Delta::Deleted { .. }
+            | Delta::Redelivered { .. }
+            | Delta::Gap(_)
+            | Delta::Mark(_)
+            | Delta::Reset => true,
         };
         let delta = in_numbers(delta, books);
         if Fold::check_change(&delta).is_err() {
@@ -107,6 +112,11 @@ fn in_numbers(delta: &Delta<Arc<str>, Arc<Value>>, books: &Books) -> Delta<Arc<s
             last: number(last),
             inferred: *inferred,
         },
+        Delta::Redelivered { key, value } => Delta::Redelivered {
+            key: Arc::clone(key),
+            value: number(value),
+        },
+        Delta::Gap(why) => Delta::Gap(*why),
         Delta::Mark(mark) => Delta::Mark(mark.clone()),
         Delta::Reset => Delta::Reset,
     }

@@ -140,10 +140,11 @@ impl Known {
 /// The key that a delta is about.
 fn key<V>(delta: &Delta<Arc<str>, V>) -> Option<&str> {
     match delta {
-        Delta::Added { key, .. } | Delta::Updated { key, .. } | Delta::Deleted { key, .. } => {
-            Some(key)
-        }
-        Delta::Mark(_) | Delta::Reset => None,
+        Delta::Added { key, .. }
+        | Delta::Updated { key, .. }
+        | Delta::Deleted { key, .. }
+        | Delta::Redelivered { key, .. } => Some(key),
+        Delta::Gap(_) | Delta::Mark(_) | Delta::Reset => None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! One checker for each promise, named after it.
+//! Checkers, each named after its promise.
 //!
 //! They take plain data and know nothing of how it came about, so both levels of the simulation,
 //! and anybody else, can use them. Each has a test that shows it fire.
@@ -9,6 +9,9 @@ mod p01_converges;
 mod p02_no_time_travel;
 mod p03_lookups;
 mod p03_one_real_state;
+mod p04_lossless;
+mod p04_partitions;
+mod p04_redelivery;
 mod p04_truthful_deltas;
 mod p05_loss_is_found;
 mod p06_next_step;
@@ -25,6 +28,9 @@ pub use p01_converges::{Lag, Patience};
 pub use p02_no_time_travel::{Revisions, Rewinds, Versions};
 pub use p03_lookups::{check_found, check_order};
 pub use p03_one_real_state::{Content, same_state};
+pub use p04_lossless::{Chronicle, Lossless};
+pub use p04_partitions::check_partitions;
+pub use p04_redelivery::Redelivery;
 pub use p04_truthful_deltas::Fold;
 pub use p05_loss_is_found::{Ceiling, Horizon};
 pub use p06_next_step::{check_next_attempt, check_next_step};

@@ -54,11 +54,21 @@ impl Fold {
                     )
                 })
             }
+            Delta::Redelivered { key, value } => {
+                let before = self.objects.get(key).copied();
+                Promise::TruthfulDeltas.require(before == Some(*value), || {
+                    format!(
+                        "{key} was redelivered as {}, but the subscriber had {}",
+                        show(Some(*value)),
+                        show(before)
+                    )
+                })
+            }
             Delta::Reset => {
                 self.objects.clear();
                 Ok(())
             }
-            Delta::Mark(_) => Ok(()),
+            Delta::Mark(_) | Delta::Gap(_) => Ok(()),
         }
     }
 
@@ -72,7 +82,12 @@ impl Fold {
             Delta::Updated { key, old, new } => Promise::TruthfulDeltas.require(old != new, || {
                 format!("{key} was updated to what it was, {}", describe(*new))
             }),
-            Delta::Added { .. } | Delta::Deleted { .. } | Delta::Mark(_) | Delta::Reset => Ok(()),
+            Delta::Added { .. }
+            | Delta::Deleted { .. }
+            | Delta::Redelivered { .. }
+            | Delta::Mark(_)
+            | Delta::Gap(_)
+            | Delta::Reset => Ok(()),
         }
     }
 

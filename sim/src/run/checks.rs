@@ -47,12 +47,14 @@ impl Run<'_> {
             .readiness
             .check(self.engine.is_synced(), "the engine says that it is synced")?;
         Ceiling::check_unverified(health.unverified, self.observer.detectable)?;
-        let retained = self.config.limits.retained_bytes;
+        let mut limits = self.config.limits.clone();
+        limits.retained_bytes = limits.retained_bytes.saturating_add(self.largest_bound());
+        let retained = limits.retained_bytes;
         if health.retained_bytes <= retained.saturating_mul(health.subscribers.len()) {
             self.observer.left = 0;
         }
         let (bytes, left) = (self.engine.cache().bytes(), self.observer.left);
-        check_memory(&health, bytes, left, &self.config.limits)?;
+        check_memory(&health, bytes, left, &limits)?;
         self.hash
             .number(deadline.map_or(0, |deadline| deadline.at.as_nanos()));
         self.hash.number(self.engine.cache().len() as u64);

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use reflet_core::{Condition, FailureClass, LimitKind, OnNewEpoch, OnRewind, State, TimerReason};
+use reflet_core::{
+    Condition, FailureClass, LimitKind, OnNewEpoch, OnRewind, State, TimerReason, Timestamp,
+};
 
 use super::Run;
 use super::checks::names_all_quarantined;
@@ -233,6 +235,8 @@ impl Run<'_> {
                     self.say(attempt, failure, None)?;
                 }
             }
+            // What subscribers want passes by.
+            self.next_due(Timestamp::MAX)?;
             if let Some(deadline) = self.engine.poll_timeout()
                 && deadline.reason == TimerReason::Backoff
             {

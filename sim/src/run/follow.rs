@@ -179,7 +179,7 @@ impl Run<'_> {
         let (Some(follower), Some(listener)) = (follower, listener) else {
             return Ok(());
         };
-        if self.is_large() || listener.is_older {
+        if self.is_large() || listener.is_older || listener.is_lossless() {
             return Ok(());
         }
         match delta {
@@ -190,7 +190,11 @@ impl Run<'_> {
             Delta::Deleted { key, seen, .. } if listener.hears_all() => {
                 follower.has.check_told_gone(key, *seen)
             }
-            Delta::Deleted { .. } | Delta::Mark(_) | Delta::Reset => Ok(()),
+            Delta::Deleted { .. }
+            | Delta::Redelivered { .. }
+            | Delta::Gap(_)
+            | Delta::Mark(_)
+            | Delta::Reset => Ok(()),
         }
     }
 

@@ -42,6 +42,8 @@ impl Run<'_> {
             );
         }
         self.engine.handle(now, attempt, input);
+        let listed = lie.is_none() && word.completes();
+        self.chronicle_call(lie.is_some() || listed, listed);
     }
 
     /// Whether nothing but a refusal is right. The engine's own limit of tokens is 1 KiB.

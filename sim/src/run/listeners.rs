@@ -1,13 +1,20 @@
 //! Subscribers: fast, slow, late, leaving, with filters that change, or never polled at all.
 
+use std::num::NonZero;
 use std::sync::Arc;
+use std::time::Duration;
 
-use reflet_core::cache::{Delta, Filter, Mark, Polled, Reached, SubscriberId};
+use reflet_core::cache::{
+    Delta, Filter, Mark, Partition, Polled, Reached, SubscriberId, Subscription,
+};
 
-use super::{Company, Run};
-use crate::oracles::{Broken, Checked, Content, Fold, Promise, Revisions};
+use super::{Company, MOST_SUBSCRIBERS, Run};
+use crate::oracles::{
+    Broken, Checked, Chronicle, Content, Fold, Lossless, Promise, Redelivery, Revisions,
+    check_partitions,
+};
 use crate::story::{Kind, LaneId};
-use crate::trace::Interest;
+use crate::trace::{Interest, Joining};
 
 /// How many deltas are lent at once to who takes all.
 const BATCH: usize = 256;
@@ -15,8 +22,10 @@ const BATCH: usize = 256;
 /// One subscriber, and what it knows.
 pub(super) struct Listener {
     id: SubscriberId,
-    interest: Interest,
+    joining: Joining,
     fold: Fold,
+    redelivery: Redelivery,
+    lossless: Option<Lossless>,
     marks: Revisions,
     here: bool,
     /// What it is under way to may be older than all that the follower has.
@@ -25,8 +34,13 @@ pub(super) struct Listener {
 }
 
 impl Listener {
+    /// It is told of states that were never published, too.
+    pub(super) fn is_lossless(&self) -> bool {
+        self.lossless.is_some()
+    }
+
     pub(super) fn hears_all(&self) -> bool {
-        self.interest == Interest::All
+        self.joining.interest == Interest::All
     }
 }
 
@@ -44,6 +58,36 @@ impl Interest {
             Self::Nothing => false,
         }
     }
+}
+
+impl Joining {
+    fn partition(self) -> Option<Partition> {
+        let (index, of) = self.worker?;
+        Partition::new(index.into(), NonZero::new(of.into())?)
+    }
+
+    fn period(self) -> Option<Duration> {
+        self.redeliver
+            .map(|period| Duration::from_millis(period.into()))
+    }
+
+    fn subscription(self) -> Subscription<Arc<str>, u64> {
+        Subscription {
+            filter: self.interest.filter(),
+            partition: self.partition(),
+            redeliver_every: self.period(),
+            lossless: self.bound(),
+        }
+    }
+
+    fn bound(self) -> Option<usize> {
+        self.lossless.map(|bytes| bytes as usize)
+    }
+
+    fn wants(self, key: &str, value: u64) -> bool {
+        let partition = self.partition();
+        self.interest.wants(key, value) && partition.is_none_or(|its| its.has::<Arc<str>>(key))
+    }
 
     fn of(self, mut content: Content) -> Content {
         content.retain(|key, value| self.wants(key, *value));
@@ -52,20 +96,29 @@ impl Interest {
 }
 
 impl Run<'_> {
-    pub(super) fn subscribe(&mut self, interest: Interest) {
+    pub(super) fn subscribe(&mut self, mut joining: Joining) {
+        if self.is_large() {
+            joining.lossless = None;
+        }
         let number = self.joined;
+        if number >= MOST_SUBSCRIBERS {
+            return;
+        }
         self.joined += 1;
         if self.company == Company::OnlyChosen && number != self.chosen {
             return;
         }
-        let id = self.engine.subscribe(interest.filter());
+        self.begin_chronicle(joining);
+        let id = self.engine.subscribe(joining.subscription());
         let lane = self.story.lane(format_args!("subscriber {number}"));
-        let text = format_args!("subscribes to {interest:?}");
+        let text = format_args!("subscribes to {joining:?}");
         self.story.say(lane, Kind::Normal, text, String::new);
         let listener = Listener {
             id,
-            interest,
+            joining,
             fold: Fold::default(),
+            redelivery: Redelivery::new(joining.period(), self.told),
+            lossless: joining.bound().map(Lossless::new),
             marks: Revisions::default(),
             here: true,
             is_older: false,
@@ -99,8 +152,11 @@ impl Run<'_> {
             format_args!("now wants {interest:?}"),
             String::new,
         );
+        if listener.lossless.is_some() {
+            return Ok(());
+        }
         if self.engine.set_filter(listener.id, interest.filter()) {
-            listener.interest = interest;
+            listener.joining.interest = interest;
         }
         Ok(())
     }
@@ -108,10 +164,15 @@ impl Run<'_> {
     /// All subscribers join the engine of a new process, which may begin at a local epoch and
     /// revision that it must not fall below. Who had left has left there, too.
     pub(super) fn rejoin(&mut self, floor: Option<(u64, u64)>) -> Checked {
-        let ordered = !self.trace.setup.shape.opaque;
+        let (ordered, told) = (!self.trace.setup.shape.opaque, self.told);
+        self.looked = self.looked.take().map(|_| self.cached());
+        self.chronicle = Chronicle::default();
         for listener in self.listeners.values_mut() {
-            listener.id = self.engine.subscribe(listener.interest.filter());
+            let joining = listener.joining;
+            listener.id = self.engine.subscribe(joining.subscription());
             listener.fold = Fold::default();
+            listener.redelivery = Redelivery::new(joining.period(), told);
+            listener.lossless = joining.bound().map(Lossless::new);
             listener.marks = Revisions::default();
             listener.is_older = false;
             if let Some((epoch, revision)) = floor.filter(|_| ordered) {
@@ -158,10 +219,16 @@ impl Run<'_> {
         };
         if self.engine.cache().is_synced() {
             let ours = &listener.fold.objects;
-            let truth = listener.interest.of(self.cached());
+            let truth = listener.joining.of(self.cached());
             listener
                 .fold
                 .check(ours, &truth, || format!("subscriber {which} has caught up"))?;
+            listener.redelivery.check()?;
+            let joining = listener.joining;
+            let listener = self.listeners.get_mut(&which);
+            if let Some(lossless) = listener.and_then(|listener| listener.lossless.as_mut()) {
+                lossless.check(&self.chronicle, |key, value| joining.wants(key, value))?;
+            }
         }
         self.after_call(false)
     }
@@ -221,6 +288,7 @@ impl Run<'_> {
             self.reset |= matches!(delta, Delta::Reset);
         }
         let tells = self.trace.setup.shape.uids;
+        let synced = self.engine.cache().is_synced();
         let Some(listener) = self.listeners.get_mut(&which) else {
             return Ok(());
         };
@@ -229,6 +297,14 @@ impl Run<'_> {
             .say(lane, Kind::Normal, text, || format!("{delta:#?}"));
         Promise::Isolation.require(listener.here, || "a delta for one that has left".to_owned())?;
         listener.fold.take(delta, tells)?;
+        listener.redelivery.take(delta, self.told)?;
+        let joining = listener.joining;
+        if let Some(lossless) = &mut listener.lossless {
+            let wants = |key: &str, value| joining.wants(key, value);
+            // As if it had asked for this one alone.
+            lossless.polls(&self.chronicle, synced);
+            lossless.take(delta, &self.chronicle, wants)?;
+        }
         self.check_not_behind(which, delta)?;
         if matches!(delta, Delta::Mark(_) | Delta::Reset) {
             self.has_come_up(which);
@@ -272,7 +348,7 @@ impl Run<'_> {
         for epoch in candidates {
             let state = &self.world.histories[epoch].at(revision).state;
             let truth = self.content(state, &self.observer.spoilt);
-            let truth = listener.interest.of(truth);
+            let truth = listener.joining.of(truth);
             let what = || format!("subscriber {which} at its mark of r{revision} in e{epoch}");
             match listener.fold.check(&ours, &truth, what) {
                 Ok(()) => return Ok(()),
@@ -282,11 +358,89 @@ impl Run<'_> {
         first.map_or(Ok(()), Err)
     }
 
+    /// A subscriber wants everything once more.
+    pub(super) fn redeliver(&mut self, which: usize) -> Checked {
+        let Some(listener) = self.listeners.get_mut(&which) else {
+            return Ok(());
+        };
+        let text = "wants everything once more";
+        self.story
+            .say(listener.lane, Kind::Normal, text, String::new);
+        let known = self.engine.redeliver(listener.id);
+        listener.redelivery.ask(&listener.fold.objects);
+        Promise::Isolation.require(known == listener.here, || {
+            format!("redelivery says {known} of a subscriber")
+        })
+    }
+
+    /// The engine was asked what is due.
+    pub(super) fn tick(&mut self) {
+        for listener in self.listeners.values_mut().filter(|listener| listener.here) {
+            listener.redelivery.tick(self.told);
+        }
+    }
+
+    /// From the first lossless subscriber on somebody looks at the cache after each call, to know what
+    /// there was to tell.
+    fn begin_chronicle(&mut self, joining: Joining) {
+        if joining.lossless.is_some() && self.looked.is_none() {
+            self.looked = Some(self.cached());
+        }
+    }
+
+    /// A call is over: what did it change?
+    pub(super) fn chronicle_call(&mut self, ended: bool, listed: bool) {
+        if let Some(before) = self.looked.take() {
+            let now = self.cached();
+            self.chronicle.call(ended, listed, &before, &now);
+            self.looked = Some(now);
+        }
+    }
+
+    /// The most that may wait for a lossless subscriber.
+    pub(super) fn largest_bound(&self) -> usize {
+        let bounds = self.listeners.values();
+        let bounds = bounds.filter_map(|listener| listener.joining.bound());
+        bounds.max().unwrap_or(0)
+    }
+
+    /// The workers of each group take everything. Together they have what there is; but for those
+    /// who left, who joined too late, or who want something else.
+    pub(super) fn muster(&mut self) -> Checked {
+        let workers: Vec<_> = self
+            .listeners
+            .iter()
+            .filter_map(|(number, listener)| Some((*number, listener.joining.worker?)))
+            .collect();
+        for group in workers.chunk_by(|(_, (before, of)), (_, worker)| *worker == (before + 1, *of))
+        {
+            let Some((_, (_, of))) = group.first() else {
+                continue;
+            };
+            for (number, _) in group {
+                self.drain(*number)?;
+            }
+            let whole = group.len() == usize::from(*of);
+            if !whole || self.is_large() || !self.engine.cache().is_synced() {
+                continue;
+            }
+            let members = group.iter().map(|(number, _)| &self.listeners[number]);
+            let all =
+                |listener: &Listener| listener.here && listener.joining.interest == Interest::All;
+            if members.clone().all(all) {
+                let folds = members.map(|listener| &listener.fold.objects);
+                check_partitions(folds, &self.cached())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Everybody takes everything; then nothing is kept for anybody.
     pub(super) fn drain_all(&mut self) -> Checked {
         for which in 0..self.joined {
             self.drain(which)?;
         }
+        self.muster()?;
         for _ in 0..1_000 {
             if self.engine.health().retained_bytes == 0 {
                 break;
@@ -319,6 +473,8 @@ fn brief(delta: &Delta<Arc<str>, u64>) -> String {
             let complete = if mark.complete { "" } else { ", partial" };
             format!("mark at r{revision}{complete}")
         }
+        Delta::Redelivered { key, .. } => format!("redelivered {key}"),
+        Delta::Gap(why) => format!("gap: {why:?}"),
         Delta::Reset => "reset".to_owned(),
     }
 }

@@ -24,7 +24,9 @@ use std::time::Duration;
 
 use reflet_core::{Attempt, Config, Informer, TimerReason, Timestamp, Verify, probe};
 
-use crate::oracles::{Broken, Checked, Kept, Promise, TraceHash, panic_message};
+use crate::oracles::{
+    Broken, Checked, Chronicle, Content, Kept, Promise, TraceHash, panic_message,
+};
 use crate::story::Story;
 use crate::trace::{Ending, Step, Trace};
 use crate::world::{Poison, World};
@@ -120,7 +122,7 @@ const MOST_SUBSCRIBERS: usize = 24;
 
 /// The subscriber that must not notice the others: the seed chooses any, late ones too.
 fn chosen(trace: &Trace) -> usize {
-    let late = |step: &&Step| matches!(step, Step::Subscribe(_));
+    let late = |step: &&Step| matches!(step, Step::Subscribe(_) | Step::Join(_));
     let count = trace.setup.subscribers.len() + trace.steps.iter().filter(late).count();
     let count = count.clamp(1, MOST_SUBSCRIBERS) as u64;
     usize::try_from((trace.setup.seed >> 8) % count).unwrap_or(0)
@@ -185,6 +187,9 @@ struct Run<'a> {
     chosen: usize,
     lookups: Lookups,
     follower: Option<Follower>,
+    /// What the cache held after the last call, where there are lossless subscribers.
+    looked: Option<Content>,
+    chronicle: Chronicle,
     observer: Observer,
     /// The last snapshot.
     saved: Option<Saved>,
@@ -253,6 +258,8 @@ impl<'a> Run<'a> {
             chosen: chosen(trace),
             lookups: Lookups::default(),
             follower: None,
+            looked: None,
+            chronicle: Chronicle::default(),
             saved: None,
             restored: None,
             hash: TraceHash::default(),
@@ -267,7 +274,7 @@ impl<'a> Run<'a> {
 
     fn play(&mut self) -> Checked {
         for interest in &self.trace.setup.subscribers {
-            self.subscribe(*interest);
+            self.subscribe((*interest).into());
         }
         self.after_call(true)?;
         for step in &self.trace.steps {
@@ -332,11 +339,15 @@ impl<'a> Run<'a> {
             Step::Lend(which, deltas) => self.lend(which.into(), deltas.into()),
             Step::Drain(which) => self.drain(which.into()),
             Step::Subscribe(interest) => {
-                if self.joined < MOST_SUBSCRIBERS {
-                    self.subscribe(interest);
-                }
+                self.subscribe(interest.into());
                 Ok(())
             }
+            Step::Join(joining) => {
+                self.subscribe(joining);
+                Ok(())
+            }
+            Step::Muster => self.muster(),
+            Step::Redeliver(which) => self.redeliver(which.into()),
             Step::Unsubscribe(which) => self.unsubscribe(which.into()),
             Step::Refilter(which, interest) => self.refilter(which.into(), interest),
             Step::Verify(content) => self.verify(content),
@@ -441,6 +452,7 @@ impl<'a> Run<'a> {
         self.story.at(self.step, self.now.as_nanos());
         let now = self.call_time();
         self.engine.handle_timeout(now);
+        self.tick();
         self.after_call(false)
     }
 
@@ -454,7 +466,7 @@ impl<'a> Run<'a> {
     }
 
     /// When something is due, if that is not after `latest`. What the engine only wants for giving
-    /// memory back passes by: it depends on subscribers, and they must not change the course of
+    /// memory back or for redeliveries passes by: it depends on subscribers, and they must not change the course of
     /// things (P10).
     fn next_due(&mut self, latest: Timestamp) -> Result<Option<Timestamp>, Broken> {
         for _ in 0..10_000 {
@@ -464,7 +476,10 @@ impl<'a> Run<'a> {
             if deadline.at > latest {
                 return Ok(None);
             }
-            if deadline.reason != TimerReason::Reclaim {
+            if !matches!(
+                deadline.reason,
+                TimerReason::Reclaim | TimerReason::Redeliver
+            ) {
                 return Ok(Some(deadline.at));
             }
             self.told = self.told.max(deadline.at);
@@ -476,7 +491,7 @@ impl<'a> Run<'a> {
                 return Ok(Some(deadline.at));
             }
         }
-        Promise::NextStep.broken("there is always more memory to give back")
+        Promise::NextStep.broken("there is always more to do for subscribers")
     }
 
     /// What the engine does about the source, as far as it can be seen.

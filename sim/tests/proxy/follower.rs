@@ -103,6 +103,8 @@ impl Follower {
             Delta::Reset => {
                 self.objects.clear();
             }
+            Delta::Redelivered { key, .. } => panic!("nobody asked for {key} once more"),
+            Delta::Gap(why) => panic!("nobody is lossless, but {why:?}"),
             Delta::Mark(mark) => panic!("a mark among the steps: {mark:?}"),
         }
     }

@@ -105,13 +105,14 @@ fn a_filter_that_panics_in_mid_drain_takes_back_nothing() {
     let mut rig = Rig::new();
     let mended = Arc::new(AtomicBool::new(false));
     let is_mended = Arc::clone(&mended);
-    let id = rig.0.subscribe(Some(Filter::new(move |_, value: &u32| {
+    let its = Filter::new(move |_, value: &u32| {
         assert!(
             *value != 3 || is_mended.load(Ordering::Relaxed),
             "a bug of the caller's"
         );
         true
-    })));
+    });
+    let id = rig.0.subscribe(Subscription::new().filter(its));
     for value in 1..=4 {
         rig.put(&key(value), value);
     }
@@ -135,7 +136,7 @@ fn a_drain_looks_at_as_many_nodes_as_it_may_hand_over() {
     let mut rig = Rig::new();
     let id = rig
         .0
-        .subscribe(Some(Filter::new(|_, value: &u32| *value > 0)));
+        .subscribe(Subscription::new().filter(Filter::new(|_, value: &u32| *value > 0)));
     for number in 0..nodes {
         rig.put(&key(number as u32), 0);
     }
@@ -147,5 +148,66 @@ fn a_drain_looks_at_as_many_nodes_as_it_may_hand_over() {
         assert_eq!(rig.0.take_steps(), most.max(NODES_PER_POLL) as u64);
     }
     assert_eq!(rig.take(id, nodes), ["+last=1", "@1!"]);
+    rig.assert_settled();
+}
+
+#[test]
+fn a_panic_takes_nothing_off_a_journal() {
+    let mut rig = Rig::new();
+    let mended = Arc::new(AtomicBool::new(false));
+    let is_mended = Arc::clone(&mended);
+    let its = Filter::new(move |_, value: &u32| {
+        assert!(
+            *value != 3 || is_mended.load(Ordering::Relaxed),
+            "a bug of the caller's"
+        );
+        true
+    });
+    let id = rig
+        .0
+        .subscribe(Subscription::new().filter(its).lossless(1 << 20));
+    rig.publish(1);
+    assert_eq!(rig.take(id, 9), ["@1!"]);
+    for value in 1..=4 {
+        rig.put("a", value);
+    }
+    rig.publish(2);
+    let mut heard = Vec::new();
+    let fold = |delta: DeltaRef<'_, Box<str>, u32>| heard.push(words(&delta.to_delta()));
+    let drain = AssertUnwindSafe(|| rig.0.drain(id, 9, fold));
+    assert!(catch_unwind(drain).is_err(), "the filter's");
+    assert_eq!(heard, ["+a=1", "~a=1>2"]);
+    mended.store(true, Ordering::Relaxed);
+    let drain = AssertUnwindSafe(|| rig.0.drain(id, 9, |_| panic!("a bug of the caller's")));
+    assert!(catch_unwind(drain).is_err(), "the taker's");
+    rig.0.check();
+    assert_eq!(rig.take(id, 1), ["~a=2>3", "budget"]);
+    assert_eq!(rig.take(id, 9), ["~a=3>4", "@2"]);
+    assert_eq!(rig.take(id, 9), Vec::<String>::new());
+    rig.assert_settled();
+}
+
+#[test]
+fn a_journal_and_the_pass_after_it_share_one_budget() {
+    let mut rig = Rig::new();
+    let records = 10 * NODES_PER_POLL;
+    let some = Filter::new(|_, value: &u32| *value > 0);
+    let id = rig
+        .0
+        .subscribe(Subscription::new().filter(some).lossless(1 << 30));
+    rig.publish(1);
+    assert_eq!(rig.take(id, 9), ["@1!"]);
+    for _ in 0..records {
+        rig.put("a", 0);
+    }
+    rig.put("a", 1);
+    rig.publish(2);
+    for left in (0..10).rev() {
+        assert_eq!(rig.take(id, 1), ["budget"]);
+        let (behind, _) = rig.0.lag(id).unwrap();
+        let rest = 2 + left * NODES_PER_POLL;
+        assert_eq!(behind, rest as u64, "the last change, its mark, and these");
+    }
+    assert_eq!(rig.take(id, 9), ["+a=1", "@2"]);
     rig.assert_settled();
 }

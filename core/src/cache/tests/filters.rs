@@ -78,10 +78,12 @@ fn a_reset_in_mid_walk_keeps_the_new_filter() {
 fn a_panicking_filter_harms_only_itself() {
     let mut rig = Rig::new();
     let other = rig.join();
-    let id = rig.0.subscribe(Some(Filter::new(|_, value: &u32| {
-        assert!(*value != 2, "a bug of the caller's");
-        true
-    })));
+    let id = rig
+        .0
+        .subscribe(Subscription::new().filter(Filter::new(|_, value: &u32| {
+            assert!(*value != 2, "a bug of the caller's");
+            true
+        })));
     for value in 1..=3 {
         rig.put(&key(value), value);
     }

@@ -104,7 +104,7 @@ fn a_poll_that_finds_nothing_yields_and_goes_on_from_there() {
     let mut rig = Rig::new();
     let id = rig
         .0
-        .subscribe(Some(Filter::new(|_, value: &u32| *value > 0)));
+        .subscribe(Subscription::new().filter(Filter::new(|_, value: &u32| *value > 0)));
     let nodes = 10 * NODES_PER_POLL as u32;
     for number in 0..nodes {
         rig.put(&key(number), 0);

@@ -10,6 +10,7 @@ mod filters;
 mod limits;
 mod news;
 mod passes;
+mod redelivery;
 
 use alloc::boxed::Box;
 use alloc::format;
@@ -23,7 +24,8 @@ use foldhash::fast::FixedState;
 
 use super::poll::NODES_PER_POLL;
 use super::{
-    Cache, Delta, DeltaRef, Filter, Polled, Reached, STEPS_PER_CALL, SubscriberId, Upsert, Upserted,
+    Cache, Delta, DeltaRef, Filter, Partition, Polled, Reached, STEPS_PER_CALL, SubscriberId,
+    Subscription, Upsert, Upserted,
 };
 use crate::digest::Digest;
 use crate::token::{Incarnation, Revision, VersionRef};
@@ -67,11 +69,11 @@ impl Rig {
     }
 
     fn join(&mut self) -> SubscriberId {
-        self.0.subscribe(None)
+        self.0.subscribe(Subscription::new())
     }
 
     fn join_even(&mut self) -> SubscriberId {
-        self.0.subscribe(Some(even()))
+        self.0.subscribe(Subscription::new().filter(even()))
     }
 
     /// What one poll gives, in [`words`].
@@ -113,13 +115,15 @@ impl Rig {
     }
 }
 
-/// `+a=1`, `~a=1>2`, `-a=1/2` (seen and last; `?` if inferred), `@5` (a mark; `!` if initial, `~` if
-/// partial), or `reset`.
+/// `+a=1`, `~a=1>2`, `=a=1` (redelivered), `-a=1/2` (seen and last; `?` if inferred), `@5` (a mark; `!`
+/// if initial, `~` if partial), `gap` with its reason, or `reset`.
 fn words(delta: &Delta<Box<str>, u32>) -> String {
     match delta {
         Delta::Reset => "reset".into(),
+        Delta::Gap(why) => format!("gap {why:?}"),
         Delta::Added { key, new } => format!("+{key}={new}"),
         Delta::Updated { key, old, new } => format!("~{key}={old}>{new}"),
+        Delta::Redelivered { key, value } => format!("={key}={value}"),
         Delta::Deleted {
             key,
             seen,

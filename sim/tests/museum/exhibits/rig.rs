@@ -328,6 +328,8 @@ fn words(delta: Delta<Arc<str>, Content>) -> String {
             ..
         } => format!("deleted {key}={seen}"),
         Delta::Deleted { key, seen, .. } => format!("found {key}={seen} gone"),
+        Delta::Redelivered { key, value } => format!("{key}={value} once more"),
+        Delta::Gap(why) => format!("gap: {why:?}"),
         Delta::Mark(mark) => {
             let how = if mark.complete { "caught up" } else { "partly" };
             let revision = mark.revision.map_or("-".to_owned(), |at| at.to_string());

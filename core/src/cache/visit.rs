@@ -1,0 +1,178 @@
+//! What a pass has to say at a node of the log.
+
+use crate::key::Key;
+use crate::probe::{canary, reach};
+
+use super::delta::DeltaRef;
+use super::entries::{Birth, Current, State};
+use super::log::Log;
+use super::nodes::{Link, Node, OldState};
+use super::partition::Partition;
+use super::subscribers::Filter;
+
+/// What a node meant to a pass.
+pub(super) enum Visit<K, V> {
+    /// Nothing, or nothing to this pass.
+    Skip,
+    /// It is behind the pass's end.
+    Beyond,
+    /// A delta, which was told, and perhaps a second one: the object that is added.
+    Told(Option<(K, V)>),
+}
+
+/// The two states that a pass leads from and to: the log as of a position, through a filter.
+pub(super) struct Span<'a, K, V> {
+    pub(super) base: u64,
+    pub(super) end: u64,
+    pub(super) partition: Option<Partition>,
+    pub(super) redeliver: bool,
+    pub(super) before: Option<&'a Filter<K, V>>,
+    pub(super) after: Option<&'a Filter<K, V>>,
+}
+
+/// What a key is at the end of a pass.
+struct Now<'a, V> {
+    seq: u64,
+    birth: Birth,
+    state: NowState<'a, V>,
+}
+
+enum NowState<'a, V> {
+    Value(&'a V),
+    /// With its last known state, where that is still known.
+    Gone {
+        last: Option<&'a V>,
+        inferred: bool,
+    },
+}
+
+impl<K: Key, V: Clone> Log<K, V> {
+    /// Tells what the pass over `span` has to say at a node. It says something of each key once: at the
+    /// version that is in force at the pass's end, wherever that has its place by now.
+    pub(super) fn visit(
+        &self,
+        link: Link,
+        span: &Span<'_, K, V>,
+        tell: &mut impl FnMut(DeltaRef<'_, K, V>),
+    ) -> Visit<K, V> {
+        self.count_step();
+        let (id, now) = match link.node() {
+            Node::End => return Visit::Beyond,
+            Node::Gap(_) => return Visit::Skip,
+            Node::Entry(id) => {
+                let Current { seq, birth, state } = self.nodes.entries.current(id);
+                let state = match state {
+                    State::Vacant => return Visit::Skip,
+                    State::Live(value) => NowState::Value(value),
+                    State::Dead { last, inferred } => NowState::Gone { last, inferred },
+                };
+                (id, Now { seq, birth, state })
+            }
+            Node::Old(id) => {
+                let old = &self.nodes.olds[id];
+                if old.until <= span.end {
+                    return Visit::Skip;
+                }
+                let state = match &old.state {
+                    OldState::Vacant => return Visit::Skip,
+                    OldState::Value(value) => NowState::Value(value),
+                    OldState::Deleted { inferred } => NowState::Gone {
+                        last: None,
+                        inferred: *inferred,
+                    },
+                };
+                let (seq, birth) = (old.seq, old.birth);
+                (old.entry, Now { seq, birth, state })
+            }
+        };
+        if now.seq > span.end {
+            return Visit::Beyond;
+        }
+        let Some(key) = self.nodes.entries.key(id) else {
+            return Visit::Skip;
+        };
+        if span
+            .partition
+            .is_some_and(|its| !its.has::<K>(key.borrow()))
+        {
+            reach!("key of another worker passed over");
+            return Visit::Skip;
+        }
+        self.compare(id, key, &now, span, tell)
+    }
+
+    /// The step from what the subscriber was handed of a key to what the key is now (P4).
+    fn compare(
+        &self,
+        id: u32,
+        key: &K,
+        now: &Now<'_, V>,
+        span: &Span<'_, K, V>,
+        tell: &mut impl FnMut(DeltaRef<'_, K, V>),
+    ) -> Visit<K, V> {
+        let passes = |filter: Option<&Filter<K, V>>, value: &V| {
+            filter.is_none_or(|filter| filter.matches(key, value))
+        };
+        let unchanged = now.seq <= span.base;
+        let seen = match (&now.state, unchanged) {
+            (NowState::Value(value), true) => Some((*value, now.birth)),
+            (NowState::Gone { .. }, true) => None,
+            (_, false) if span.base == 0 => None,
+            (_, false) => self.value_at(id, span.base),
+        };
+        let seen = seen.filter(|(value, _)| passes(span.before, value));
+        let value = match &now.state {
+            NowState::Value(value) if passes(span.after, value) => Some(*value),
+            NowState::Value(_) | NowState::Gone { .. } => None,
+        };
+        let deleted = |seen, last, inferred| DeltaRef::Deleted {
+            key,
+            seen,
+            last,
+            inferred,
+        };
+        let mut second = None;
+        match (seen, value, &now.state) {
+            (None, None, _) => return Visit::Skip,
+            (Some(_), Some(value), _) if unchanged && span.redeliver => {
+                tell(DeltaRef::Redelivered { key, value });
+            }
+            (Some(_), Some(_), _) if unchanged => return Visit::Skip,
+            (Some(_), None, NowState::Value(_)) if canary!(ForgetFilterLeave) => {
+                return Visit::Skip;
+            }
+            (None, Some(new), _) => tell(DeltaRef::Added { key, new }),
+            (Some((old, birth)), Some(new), _) if birth.at == now.birth.at => {
+                let old = if canary!(OldIsCurrent) { new } else { old };
+                tell(DeltaRef::Updated { key, old, new });
+            }
+            // The incarnation that was seen has gone, and another one has taken its place.
+            (Some((seen, _)), Some(new), _) => {
+                reach!("delete and re-create while a subscriber sleeps");
+                // Cloned before anything is told, since a user's `clone` may panic, too.
+                second = Some((key.clone(), new.clone()));
+                tell(deleted(seen, seen, now.birth.inferred));
+            }
+            (Some((seen, birth)), None, state) => {
+                let same = birth.at == now.birth.at;
+                let (last, inferred) = match state {
+                    NowState::Value(new) if same => {
+                        reach!("filter left while a subscriber sleeps");
+                        (*new, false)
+                    }
+                    NowState::Value(_) => {
+                        reach!("re-created outside the filter");
+                        (seen, now.birth.inferred)
+                    }
+                    NowState::Gone { last, inferred } if same => (last.unwrap_or(seen), *inferred),
+                    NowState::Gone { inferred, .. } => {
+                        reach!("re-created and deleted again while a subscriber sleeps");
+                        (seen, *inferred)
+                    }
+                };
+                tell(deleted(seen, last, inferred));
+            }
+        }
+        Visit::Told(second)
+    }
+}
