@@ -43,7 +43,8 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// Any list, initial stream or *not modified* that is asked for later will do. Where a watch is
     /// open a verifying list is taken as soon as the pacer allows; fences that come before it begins
     /// share it. A source that is polled is asked at once, or next when the poll under way is over.
-    /// While the source cannot be reached a fence stays where it is.
+    /// While the source cannot be reached, or has an object whose key cannot be read, a fence stays
+    /// where it is.
     ///
     /// # Errors
     /// [`FenceError::NotOffered`] of a source that promises too little, [`FenceError::Stopped`].
@@ -68,6 +69,14 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     #[must_use]
     pub const fn last_read(&self) -> Option<Attempt> {
         self.last_read
+    }
+
+    /// A full state was taken over, or has not changed. One with an object whose key could not be
+    /// read shows neither that object nor what was deleted.
+    pub(crate) fn has_read(&mut self, attempt: Attempt) {
+        if !self.degraded {
+            self.last_read = Some(attempt);
+        }
     }
 
     /// The list in flight, if the driver has not heard of it yet.
