@@ -6,7 +6,7 @@ use fastrand::Rng;
 use crate::motifs::weave;
 use crate::trace::{Ending, Fault, Interest, Lie, Nuisance, Setup, Span, Step, Trace, Tuning};
 use crate::world::{Feed, Poison, Shape};
-use crate::{onlookers, restarts};
+use crate::{fences, onlookers, restarts};
 
 const INTERESTS: [Interest; 5] = [
     Interest::All,
@@ -68,6 +68,7 @@ impl Trace {
         }
         restarts::weave(seed, setup.keys, &mut steps);
         onlookers::weave(seed, large, &mut steps);
+        fences::weave(seed, &mut steps);
         Self { setup, steps }
     }
 }

@@ -382,6 +382,9 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         condition: Condition,
         retry: Retry,
     ) -> Step<K, V> {
+        if canary!(FencePassedByFailedRead) {
+            self.last_read = Some(run.attempt);
+        }
         if self.verifies_beside(&run) {
             // The watch is as good as it was: verify later.
             reach!("verify beside the watch failed");
