@@ -91,6 +91,29 @@ fn a_fence_outlasts_failures() {
 }
 
 #[test]
+fn a_list_with_an_object_that_cannot_be_read_does_not_pass_a_fence() {
+    let (mut rig, _) = Rig::watching(fresh(plain_profile()));
+    let fence = fence(&mut rig);
+    let list = rig.expect_list();
+    let (epoch, revision) = (None, Some(12.into()));
+    rig.say(list, Input::Page { epoch, revision });
+    let (size, error) = (5, "bad");
+    rig.say(list, Input::Undecodable { size, error });
+    rig.say(list, Input::PageEnd { next: None });
+    assert_eq!(rig.cache(), objects(&[("a", 1), ("b", 2)]));
+    assert!(!passed(&rig, fence), "a or b may have been deleted");
+    let Some(Command::Watch { attempt, .. }) = rig.next_start() else {
+        panic!("the source is followed meanwhile");
+    };
+    rig.opened(attempt);
+    rig.pass(Duration::from_secs(30));
+    let list = rig.expect_list();
+    rig.list(list, 12, &[("b", 2)]);
+    assert!(passed(&rig, fence));
+    assert_eq!(rig.cache(), objects(&[("b", 2)]));
+}
+
+#[test]
 fn a_source_that_is_polled_is_asked_at_once_and_may_say_that_nothing_has_changed() {
     let mut config = fresh(SourceProfile {
         feed: Feed::FullState { blocking: false },

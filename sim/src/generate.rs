@@ -7,7 +7,7 @@ use crate::motifs::weave;
 use crate::trace::{Ending, Fault, Interest, Lie, Nuisance, Setup, Span, Step, Trace, Tuning};
 use crate::variants;
 use crate::world::{Feed, Poison, Shape};
-use crate::{onlookers, restarts};
+use crate::{fences, onlookers, restarts};
 
 const INTERESTS: [Interest; 5] = [
     Interest::All,
@@ -70,6 +70,7 @@ impl Trace {
         variants::weave(seed, &setup, &mut steps);
         restarts::weave(seed, setup.keys, &mut steps);
         onlookers::weave(seed, large, &mut steps);
+        fences::weave(seed, &mut steps);
         Self { setup, steps }
     }
 }

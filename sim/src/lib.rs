@@ -12,6 +12,7 @@
 
 pub mod canaries;
 pub mod exhaust;
+mod fences;
 pub mod generate;
 pub mod html;
 pub mod marks;

@@ -177,7 +177,7 @@ impl Simplify for Step {
                 .into_iter()
                 .collect(),
             Self::Unindex(which) => lower_byte(which, 0).map(Self::Unindex).collect(),
-            Self::Order(_) | Self::Unfollow => Vec::new(),
+            Self::Order(_) | Self::Unfollow | Self::Fence => Vec::new(),
             // To look at everything is the simplest.
             Self::Follow(slots) => (slots < u8::MAX)
                 .then_some(Self::Follow(u8::MAX))

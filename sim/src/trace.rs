@@ -348,6 +348,8 @@ pub enum Step {
     Muster,
     /// A subscriber wants everything once more.
     Redeliver(u8),
+    /// A fence is put up. Where there are any the source promises fresh lists, and keeps it.
+    Fence,
 }
 
 /// The classes of failure, by their numbers in [`Fault::Fail`].
@@ -386,6 +388,20 @@ impl Trace {
         [MAGIC.as_slice(), &body].concat()
     }
 
+    /// Whether lists show at least what there was when they were asked for.
+    #[must_use]
+    pub fn has_fresh_lists(&self) -> bool {
+        self.steps.contains(&Step::Fence)
+    }
+
+    /// The engine's configuration.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        let mut config = self.setup.config();
+        config.source.fresh_lists = self.has_fresh_lists();
+        config
+    }
+
     /// The trace in a file's content.
     ///
     /// # Errors
@@ -400,9 +416,8 @@ impl Trace {
 }
 
 impl Setup {
-    /// The engine's configuration.
-    #[must_use]
-    pub fn config(&self) -> Config {
+    /// The engine's configuration, but for what the steps tell of the source.
+    fn config(&self) -> Config {
         let ms = |ms: u32| Duration::from_millis(ms.into());
         let mut config = Config::default();
         let (shape, tuning) = (&self.shape, &self.tuning);
@@ -548,6 +563,7 @@ impl fmt::Display for Step {
             }
             Self::Unfollow => f.write_str("nobody follows any more"),
             Self::Look(slots) => write!(f, "the follower looks, at {slots} slots"),
+            Self::Fence => f.write_str("a fence is put up"),
         }
     }
 }

@@ -127,6 +127,9 @@ const CAUGHT: &[(Canary, Promise)] = &[
     (Canary::FollowerHasPart, Promise::OneRealState),
     (Canary::FollowerLosesOvertaken, Promise::OneRealState),
     (Canary::FollowerIsLate, Promise::HonestReadiness),
+    (Canary::FencePassedByEarlierRead, Promise::HonestReadiness),
+    (Canary::FenceAsksNobody, Promise::Converges),
+    (Canary::FencePassedByFailedRead, Promise::HonestReadiness),
     (Canary::JitterFromProcess, Promise::Determinism),
 ];
 

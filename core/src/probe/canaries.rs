@@ -176,6 +176,12 @@ canaries! {
     WaitEndsEarly = "wait-ends-early",
     /// P9: who waits for a revision is not told that it is there.
     WaitIsNotWoken = "wait-is-not-woken",
+    /// P9: a fence is passed by a read that had begun before it was put up.
+    FencePassedByEarlierRead = "fence-passed-by-earlier-read",
+    /// P1: a fence waits for a read, and nobody asks for one.
+    FenceAsksNobody = "fence-asks-nobody",
+    /// P9: a fence is passed by a list that was refused, or failed.
+    FencePassedByFailedRead = "fence-passed-by-failed-read",
     /// P11: waits are drawn from the process, not from the seed alone.
     JitterFromProcess = "jitter-from-process",
 }

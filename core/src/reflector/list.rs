@@ -44,7 +44,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             Input::PageEnd { next } if run.in_page => self.page_end(run, next),
             Input::Unmodified if run.known.is_some() && run.pages == 0 && !run.in_page => {
                 reach!("not modified");
-                self.last_read = Some(run.attempt);
+                self.has_read(run.attempt);
                 self.after_commit(run.beside);
                 None
             }
@@ -233,7 +233,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let epoch = self.cache.local_epoch();
         let committed = self.commit_snapshot(run.snapshot, with_watch);
         if let Committed::Yes = committed {
-            self.last_read = Some(run.attempt);
+            self.has_read(run.attempt);
         }
         match committed {
             Committed::Yes if self.cache.local_epoch() != epoch && with_watch => {
@@ -382,6 +382,9 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         condition: Condition,
         retry: Retry,
     ) -> Step<K, V> {
+        if canary!(FencePassedByFailedRead) {
+            self.last_read = Some(run.attempt);
+        }
         if self.verifies_beside(&run) {
             // The watch is as good as it was: verify later.
             reach!("verify beside the watch failed");

@@ -562,7 +562,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         match self.commit_snapshot(snapshot, false) {
             Committed::Yes => {
                 run.confirms = true;
-                self.last_read = Some(run.attempt);
+                self.has_read(run.attempt);
             }
             Committed::Older => return self.older_stream(&run),
             Committed::Frozen => {

@@ -63,6 +63,7 @@ impl Run<'_> {
         if self.observer.was_synced {
             self.check_cache(&health, changed)?;
         }
+        self.check_fences()?;
         self.check_lookups()?;
         self.keep_up()
     }

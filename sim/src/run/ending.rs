@@ -18,6 +18,11 @@ impl Run<'_> {
     /// name the condition that is not met. True: it has.
     pub(super) fn heal(&mut self) -> Result<bool, Broken> {
         self.make_well();
+        if self.config.source.fresh_lists {
+            self.put_up_fence()?;
+        } else {
+            self.check_fence_refused()?;
+        }
         let patience = Patience::new(self.now, self.bound());
         let tick = self
             .config
@@ -166,6 +171,9 @@ impl Run<'_> {
         let health = self.engine.health();
         if health.state != State::Live || health.degraded {
             return Err("not live".to_owned());
+        }
+        if !self.standing.is_empty() {
+            return Err(format!("fences are not passed: {:?}", self.standing));
         }
         let apart = self.apart(&health);
         let truth = self.world.truth();

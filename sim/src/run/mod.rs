@@ -4,11 +4,13 @@
 //! - `observer`: what is known from outside; `checks`: what must hold after each call.
 //! - `listeners`: subscribers, fast and slow.
 //! - `lookups`: indexes; `follow`: somebody who follows what is published.
+//! - `fences`: what was in the source when a fence was put up is in the cache when it is passed.
 //! - `restart`: the process dies, and starts again from a snapshot.
 //! - `ending`: the adversary stops, and the engine must converge; or nothing ever stops.
 
 mod checks;
 mod ending;
+mod fences;
 mod follow;
 mod input;
 mod listeners;
@@ -31,6 +33,7 @@ use crate::story::Story;
 use crate::trace::{Ending, Step, Trace};
 use crate::world::{Poison, World};
 
+use fences::Standing;
 use follow::Follower;
 use listeners::Listener;
 use lookups::Lookups;
@@ -190,6 +193,8 @@ struct Run<'a> {
     /// What the cache held after the last call, where there are lossless subscribers.
     looked: Option<Content>,
     chronicle: Chronicle,
+    /// The fences of this process that are not passed yet.
+    standing: Vec<Standing>,
     observer: Observer,
     /// The last snapshot.
     saved: Option<Saved>,
@@ -220,7 +225,7 @@ impl<'a> Run<'a> {
         let mut world = World::new(setup.shape, setup.keys, setup.replicas.into());
         let changes = world.write(0..setup.initial, [], Poison::None, 1);
         world.sync_all();
-        let mut engine = Informer::new(setup.config(), setup.seed, now);
+        let mut engine = Informer::new(trace.config(), setup.seed, now);
         engine.set_content_eq(|a, b| a == b);
         story.fact("source", format_args!("{:?}", setup.shape));
         story.fact("tuning", format_args!("{:?}", setup.tuning));
@@ -260,6 +265,7 @@ impl<'a> Run<'a> {
             follower: None,
             looked: None,
             chronicle: Chronicle::default(),
+            standing: Vec::new(),
             saved: None,
             restored: None,
             hash: TraceHash::default(),
@@ -356,6 +362,7 @@ impl<'a> Run<'a> {
                 self.unseen_since = self.unseen_since.or(Some(self.told));
                 Ok(())
             }
+            Step::Fence => self.put_up_fence(),
             Step::Save => self.save(),
             Step::Crash(damage) => self.crash(damage),
             Step::Index(_)

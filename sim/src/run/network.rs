@@ -93,6 +93,7 @@ impl Run<'_> {
             Ask::List { .. } | Ask::Watch { .. } => self.observer.lists(),
         }
         let dialogue = Dialogue::new(&self.world, ask, self.turns);
+        self.freshen(dialogue.replica, ask);
         let talk = Talk {
             clean: self.world.is_of_one_mind(),
             content_wanted: self.observer.content_wanted,

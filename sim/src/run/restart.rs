@@ -67,7 +67,8 @@ impl Run<'_> {
         // Connections die with their process.
         self.living.clear();
         self.dead.clear();
-        let (config, seed) = (self.trace.setup.config(), self.trace.setup.seed);
+        self.standing.clear();
+        let (config, seed) = (self.trace.config(), self.trace.setup.seed);
         let restored = restore(&saved.bytes, damage, &self.config.limits)
             .and_then(|snapshot| Informer::restore(config.clone(), seed, self.now, snapshot));
         let warm = restored.is_ok();

@@ -112,6 +112,8 @@ pub struct History {
     pub head: u64,
     /// What a watch can no longer start before.
     pub compacted: u64,
+    /// How many of its transactions it has from the history before it.
+    pub inherited: usize,
 }
 
 impl History {
@@ -127,6 +129,7 @@ impl History {
             txs: vec![base],
             head: 1,
             compacted: 1,
+            inherited: 0,
         }
     }
 
@@ -197,6 +200,7 @@ impl History {
             .txs
             .truncate(history.txs.len().saturating_sub(back).max(1));
         history.head = history.last().revision;
+        history.inherited = history.txs.len();
         history.compacted = history.compacted.min(history.head);
         history
     }

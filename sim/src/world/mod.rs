@@ -156,6 +156,20 @@ impl World {
         }
     }
 
+    /// The states of the collection since it was at `place`, and of all histories that came after.
+    pub fn states_since(&self, place: Place) -> impl Iterator<Item = &State> {
+        let histories = self.histories.iter().enumerate().skip(place.epoch);
+        histories.flat_map(move |(epoch, history)| {
+            let first = if epoch == place.epoch {
+                history.until(place.head)
+            } else {
+                history.inherited
+            };
+            let since = history.txs.iter().skip(first.saturating_sub(1));
+            since.map(|tx| &tx.state)
+        })
+    }
+
     /// The number of a key by its name.
     #[must_use]
     pub fn key(&self, name: &str) -> Option<u32> {
