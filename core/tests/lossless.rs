@@ -5,6 +5,7 @@ mod rig;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use reflet_core::cache::{Delta, Filter, GapReason, Polled, SubscriberId, Subscription};
@@ -193,6 +194,26 @@ fn a_list_that_changes_nothing_is_a_gap_unless_nothing_can_have_happened() {
     let list = rig.expect_list();
     rig.list(list, 17, &[("a", 1), ("b", 2)]);
     assert_eq!(heard(&mut rig, &mut mirror), ["gap: Listed", "@17"]);
+}
+
+#[test]
+fn a_gap_that_does_not_fit_holds_nothing_back_once_it_was_told() {
+    let (mut rig, watch, mut mirror) = lossless(400);
+    rig.put(watch, 11, "a", 11);
+    rig.fail(watch, FailureClass::Gone);
+    let list = rig.expect_list();
+    rig.list(list, 17, &[("a", 11), ("b", 2)]);
+    let all = ["~a=1>11", "@11", "gap: Overflow", "@17"];
+    assert_eq!(heard(&mut rig, &mut mirror), all);
+    let watch = rig.expect_watch(17);
+    rig.opened(watch);
+    for revision in 18..22 {
+        rig.put(watch, revision, "a", revision);
+        heard(&mut rig, &mut mirror);
+    }
+    rig.drain();
+    rig.pass(Duration::from_secs(1));
+    assert_eq!(rig.health().retained_bytes, 0);
 }
 
 #[test]

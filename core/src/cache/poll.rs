@@ -196,6 +196,10 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         let redeliver = mem::take(&mut subscriber.redeliver) && base > 0;
         let starts = canary!(MarkBeforeInitialState) && subscriber.marked == 0 && initial;
         if starts || base == self.log.tail && refilter.is_none() && !redeliver {
+            if subscriber.records_writes() {
+                // Nothing was written since its queue overflowed: the next one begins right here.
+                self.log.release(mem::take(&mut subscriber.base), id.slot());
+            }
             if subscriber.marked == publication.number {
                 return Next::Nothing;
             }

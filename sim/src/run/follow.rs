@@ -130,7 +130,7 @@ impl Run<'_> {
         if drained == Drained::Published && follower.has.is_told_all() {
             // What they are under way to may be older than all that it has.
             for listener in self.listeners.values_mut() {
-                listener.is_older = true;
+                listener.older = 2;
             }
         }
         self.check_followed(drained)
@@ -179,7 +179,7 @@ impl Run<'_> {
         let (Some(follower), Some(listener)) = (follower, listener) else {
             return Ok(());
         };
-        if self.is_large() || listener.is_older || listener.is_lossless() {
+        if self.is_large() || listener.older > 0 || listener.is_lossless() {
             return Ok(());
         }
         match delta {
@@ -187,7 +187,7 @@ impl Run<'_> {
                 follower.has.check_told(key, *new)
             }
             // It may only have left the filter.
-            Delta::Deleted { key, seen, .. } if listener.hears_all() => {
+            Delta::Deleted { key, seen, .. } if listener.hears_all() && !listener.refilters => {
                 follower.has.check_told_gone(key, *seen)
             }
             Delta::Deleted { .. }

@@ -28,8 +28,11 @@ pub(super) struct Listener {
     lossless: Option<Lossless>,
     marks: Revisions,
     here: bool,
-    /// What it is under way to may be older than all that the follower has.
-    pub(super) is_older: bool,
+    /// So many marks until what it is told of is no older than all that the follower has: that of
+    /// the pass under way, and of the one that begins where it ends.
+    pub(super) older: u8,
+    /// A filter that it had before may still have a say, until the next mark.
+    pub(super) refilters: bool,
     lane: LaneId,
 }
 
@@ -121,7 +124,8 @@ impl Run<'_> {
             lossless: joining.bound().map(Lossless::new),
             marks: Revisions::default(),
             here: true,
-            is_older: false,
+            older: 0,
+            refilters: false,
             lane,
         };
         self.listeners.insert(number, listener);
@@ -157,6 +161,7 @@ impl Run<'_> {
         }
         if self.engine.set_filter(listener.id, interest.filter()) {
             listener.joining.interest = interest;
+            listener.refilters = true;
         }
         Ok(())
     }
@@ -174,7 +179,8 @@ impl Run<'_> {
             listener.redelivery = Redelivery::new(joining.period(), told);
             listener.lossless = joining.bound().map(Lossless::new);
             listener.marks = Revisions::default();
-            listener.is_older = false;
+            listener.older = 0;
+            listener.refilters = false;
             if let Some((epoch, revision)) = floor.filter(|_| ordered) {
                 listener.marks.show(epoch, revision)?;
             }
@@ -245,7 +251,7 @@ impl Run<'_> {
                 // How often it yields depends on what is kept for others.
                 Polled::Yield => {}
                 Polled::Idle => {
-                    self.has_come_up(which);
+                    self.has_come_up(which, u8::MAX);
                     return Ok(false);
                 }
             }
@@ -274,10 +280,11 @@ impl Run<'_> {
         Ok((!idle).then_some(lent.len()))
     }
 
-    /// What a subscriber is told from now on is no older than what anybody has.
-    fn has_come_up(&mut self, which: usize) {
+    /// A subscriber has come to the end of a pass, or so far that the next one begins now.
+    fn has_come_up(&mut self, which: usize, passes: u8) {
         if let Some(listener) = self.listeners.get_mut(&which) {
-            listener.is_older = false;
+            listener.older = listener.older.saturating_sub(passes);
+            listener.refilters = false;
         }
     }
 
@@ -306,8 +313,10 @@ impl Run<'_> {
             lossless.take(delta, &self.chronicle, wants)?;
         }
         self.check_not_behind(which, delta)?;
-        if matches!(delta, Delta::Mark(_) | Delta::Reset) {
-            self.has_come_up(which);
+        match delta {
+            Delta::Mark(_) => self.has_come_up(which, 1),
+            Delta::Reset => self.has_come_up(which, u8::MAX),
+            _ => {}
         }
         // A replay, a history that began anew, or what comes in another order, shows old states once
         // more.
