@@ -42,8 +42,9 @@ pub(super) fn first_sync(world: &World) -> Vec<Row> {
 
 /// A change of a random object that is there, in batches of 256, until readers can read it.
 ///
-/// Reflet is handed the changes of a batch as watch events, and readers see them after the last one.
-/// kube-runtime takes them by reference and clones the objects; its readers see one after the other.
+/// Reflet is told of a batch's keys first, as in the row of the engine alone, and handed its changes
+/// as watch events; readers see them after the last one. kube-runtime takes them by reference and
+/// clones the objects; its readers see one after the other.
 /// In the second row both sides are Reflet: beside the one a view is taken before each round of eight
 /// batches and kept through it. So nearly each change is the first one of its object since the view
 /// was taken, and has to keep what was; to let go of what the last round kept is in the timed part.
@@ -89,6 +90,7 @@ pub(super) fn update(world: &World) -> Vec<Row> {
 fn update_all(readable: &mut Readable<Object>, world: &World, updates: &Updates) -> f64 {
     let batches = world.batches(updates, BATCH);
     per_step_of(updates.changes.len(), batches, |batch| {
+        readable.engine.look_ahead(&batch.keys, Arc::strong_count);
         let keys = batch.each(|key, object| readable.engine.update(key, object));
         readable.publish();
         keys
