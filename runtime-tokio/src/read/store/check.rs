@@ -1,6 +1,7 @@
 //! What must hold between publications, checked by walking all of it.
 
-use super::writer::{Address, read};
+use super::address::Address;
+use super::locked::read;
 use super::{Store, Writer};
 use crate::sync::{Ordering, SHARDS};
 

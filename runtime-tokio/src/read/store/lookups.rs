@@ -16,7 +16,7 @@ use imbl::shared_ptr::DefaultSharedPtr;
 use imbl::{GenericHashMap, OrdSet, ordset};
 use reflet_core::index::{IndexBy, IndexId, Terms};
 
-use super::writer::Address;
+use super::address::Address;
 use crate::sync::Arc;
 
 type Term = Arc<[u8]>;

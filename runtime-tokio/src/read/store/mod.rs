@@ -24,10 +24,12 @@
 //! **Indexes** need neither sides nor records: a publication has a root of each, see `lookups`. Who
 //! looks something up pins the publication for as long as that takes.
 
+mod address;
 // For the test that compiles this source by itself.
 #[cfg(test)]
 #[allow(dead_code, reason = "used there")]
 mod check;
+mod locked;
 mod lookups;
 mod pins;
 mod shard;
@@ -43,11 +45,11 @@ use reflet_core::index::IndexId;
 
 use crate::probe::canary;
 use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, RwLock, SHARDS, spin_loop};
+use address::Address;
 pub(crate) use lookups::Found;
 use lookups::Lookups;
 use pins::Pins;
 use shard::{Hash, Shard};
-use writer::Address;
 pub(crate) use writer::{Garbage, Writer};
 
 /// A point at which the cache was one state of the source, as readers see it.

@@ -1,48 +1,21 @@
 //! The one who writes: gathers what has changed on the hidden side, and flips.
 
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, TryLockError};
+use std::sync::PoisonError;
 
 use reflet_core::index::{IndexBy, IndexId};
 
+use super::address::{Address, Ledger};
+use super::locked::{Locked, read, try_write, write};
 use super::lookups::{Indexed, Indexes, Lookups};
-use super::shard::{Hash, Shard};
-use super::{Head, Published, SHARDS, Side, Store};
-use crate::sync::{Arc, Ordering, RwLockReadGuard, RwLockWriteGuard};
+use super::shard::Shard;
+use super::{Head, Published, SHARDS, Store};
+use crate::sync::{Arc, Ordering, RwLockWriteGuard};
 
 /// How many records and places each publication looks at to free them.
 const STEPS: usize = 1024;
 /// A list that was longer gives its memory back.
 const KEPT: usize = 4096;
-
-/// Where something is: a shard in the highest bits, a place in it in the others.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Address(u32);
-
-const LOCAL_BITS: u32 = u32::BITS - SHARDS.ilog2();
-
-impl Address {
-    const NONE: Self = Self(u32::MAX);
-
-    pub(super) fn new(shard: usize, local: u32) -> Self {
-        Self((shard as u32) << LOCAL_BITS | local)
-    }
-
-    pub(super) fn shard(self) -> usize {
-        (self.0 >> LOCAL_BITS) as usize
-    }
-
-    pub(super) fn local(self) -> u32 {
-        self.0 & ((1 << LOCAL_BITS) - 1)
-    }
-}
-
-/// What is known of a shard's places once for both sides: they use the same ones.
-#[derive(Default)]
-pub(super) struct Ledger {
-    pub(super) hashes: Vec<u32>,
-    pub(super) free: Vec<u32>,
-}
 
 /// Something that a place was until a flip.
 #[derive(Clone, Copy)]
@@ -88,6 +61,10 @@ pub(crate) struct Writer<V> {
     /// What was done to the hidden side; the first so many only tidied it up.
     steps: Vec<Step>,
     tidied: usize,
+    /// The values of objects that have changed since, and have their places on both sides by the
+    /// steps. The hidden side has so many of them.
+    values: Vec<(Address, V)>,
+    put: usize,
     /// What still has to be done to the other side: there was somebody in the shard.
     pub(super) late: Vec<Step>,
     /// Places whose objects are gone, to be freed if nobody looks at them any more.
@@ -119,6 +96,8 @@ impl<V: Clone> Writer<V> {
             pin: None,
             steps: Vec::new(),
             tidied: 0,
+            values: Vec::new(),
+            put: 0,
             late: Vec::new(),
             gone: Vec::new(),
             freed: Vec::new(),
@@ -141,6 +120,7 @@ impl<V: Clone> Writer<V> {
     /// The object in this slot is gone.
     pub(crate) fn gone(&mut self, slot: u32) {
         self.begin();
+        self.put_as_steps();
         let slot = slot as usize;
         let Some(address) = self.addresses.get_mut(slot) else {
             return;
@@ -163,16 +143,15 @@ impl<V: Clone> Writer<V> {
         if slot >= self.addresses.len() {
             self.addresses.resize(slot + 1, Address::NONE);
         }
-        let store = Arc::clone(&self.store);
-        let side = store.side(self.flip + 1);
         let known = self.addresses[slot];
         if known != Address::NONE {
             self.indexes.put(slot, known, key, &value);
-            self.put(write(side, known.shard()), known, Some(value));
+            self.values.push((known, value));
             return;
         }
+        let store = Arc::clone(&self.store);
         let hash = store.hash(key);
-        let mut hidden = write(side, hash.shard());
+        let mut hidden = write(store.side(self.flip + 1), hash.shard());
         let ledger = &mut self.ledgers[hash.shard()];
         // The place that it had, if somebody may still look at that.
         let local = hidden.find(hash, key).unwrap_or_else(|| ledger.take(hash));
@@ -192,6 +171,7 @@ impl<V: Clone> Writer<V> {
     /// Keeps these indexes from now on; one that is new is built of what is there.
     pub(crate) fn keep_indexes(&mut self, wanted: Vec<(IndexId, IndexBy<Arc<str>, V>)>) {
         self.begin();
+        self.put_values();
         let is_wanted = |id| wanted.iter().any(|(other, _)| *other == id);
         self.garbage.indexes.extend(self.indexes.retain(is_wanted));
         let known: Vec<_> = self.indexes.ids().collect();
@@ -223,6 +203,36 @@ impl<V: Clone> Writer<V> {
         let was = hidden.set_value(address.local(), value);
         self.steps.push(Step::Place(address));
         self.retire(&mut hidden, address, self.pin, was);
+    }
+
+    /// Puts values that are known so far into the hidden side.
+    fn put_values(&mut self) {
+        if self.put == self.values.len() {
+            return;
+        }
+        let store = Arc::clone(&self.store);
+        let mut hidden = Locked::new(store.side(self.flip + 1));
+        for (address, _) in &self.values[self.put..] {
+            hidden.lock(address.shard());
+        }
+        hidden.look_ahead(self.values[self.put..].iter().map(|(address, _)| *address));
+        while let Some((address, value)) = self.values.get(self.put) {
+            let (address, value) = (*address, value.clone());
+            let shard = hidden.lock(address.shard());
+            let was = shard.set_value(address.local(), Some(value));
+            self.put += 1;
+            self.retire(shard, address, self.pin, was);
+        }
+    }
+
+    /// The same, where steps follow that may be about the same places.
+    fn put_as_steps(&mut self) {
+        self.put_values();
+        self.put = 0;
+        for (address, value) in self.values.drain(..) {
+            self.steps.push(Step::Place(address));
+            self.garbage.values.push(value);
+        }
     }
 
     /// Records what a place of the hidden side was, if somebody looks at that; once, and no more.
@@ -268,6 +278,7 @@ impl<V: Clone> Writer<V> {
 
     /// A part of the first copy is there. Nobody reads yet.
     pub(crate) fn settle_part(&mut self) {
+        self.put_as_steps();
         for step in std::mem::take(&mut self.steps) {
             self.repeat(self.flip + 1, step, true);
         }
@@ -284,6 +295,7 @@ impl<V: Clone> Writer<V> {
     /// Makes the hidden side ready to be shown.
     pub(crate) fn stage(&mut self, published: Published) {
         self.begin();
+        self.put_values();
         let head = Head {
             published,
             len: self.len,
@@ -316,10 +328,15 @@ impl<V: Clone> Writer<V> {
     /// Makes records of what has changed, from the live side.
     fn record(&mut self, pin: u64) {
         let store = Arc::clone(&self.store);
-        for index in self.tidied..self.steps.len() {
-            let Step::Place(address) = self.steps[index] else {
-                continue;
-            };
+        let steps = self.steps[self.tidied..].iter();
+        let places = steps.filter_map(|step| match step {
+            Step::Place(address) => Some(*address),
+            Step::Remember(_) | Step::Forget(_) | Step::Shard(_) => None,
+        });
+        let places: Vec<_> = places
+            .chain(self.values.iter().map(|(address, _)| *address))
+            .collect();
+        for address in places {
             let (shard, local) = (address.shard(), address.local());
             let was = read(store.side(self.flip), shard).value(local).cloned();
             let mut hidden = write(store.side(self.flip + 1), shard);
@@ -330,16 +347,47 @@ impl<V: Clone> Writer<V> {
     /// Does the same to the other side.
     pub(crate) fn follow(&mut self) {
         let mut steps = std::mem::take(&mut self.steps);
-        if steps.len() > KEPT && steps.len() > self.len / 2 {
+        let changes = steps.len() + self.values.len();
+        if changes > KEPT && changes > self.len / 2 {
             steps.clear();
             steps.extend((0..SHARDS).map(Step::Shard));
+            let values = self.values.drain(..).map(|(_, value)| value);
+            self.garbage.values.extend(values);
         }
         for step in steps.drain(..) {
             self.repeat(self.flip, step, false);
         }
         steps.shrink_to(KEPT);
         self.steps = steps;
+        self.follow_values();
         self.begun = false;
+    }
+
+    /// Puts the values into the other side, too.
+    fn follow_values(&mut self) {
+        self.put = 0;
+        if self.values.is_empty() {
+            return;
+        }
+        // Where a step is late, what follows it may have no place yet.
+        let in_time = self.late.is_empty();
+        let mut hidden = Locked::new(self.store.side(self.flip + 1));
+        for (address, _) in &self.values {
+            hidden.try_lock(address.shard());
+        }
+        hidden.look_ahead(self.values.iter().map(|(address, _)| *address));
+        for (address, value) in self.values.drain(..) {
+            let shard = hidden.try_lock(address.shard()).filter(|_| in_time);
+            let was = match shard {
+                Some(shard) => shard.set_value(address.local(), Some(value)),
+                None => {
+                    self.late.push(Step::Place(address));
+                    Some(value)
+                }
+            };
+            self.garbage.values.extend(was);
+        }
+        self.values.shrink_to(KEPT);
     }
 
     /// Does a step to the side that `flip` does not show, as the one that it does has it. Unless it
@@ -352,14 +400,14 @@ impl<V: Clone> Writer<V> {
         };
         let (from, to) = (self.store.side(flip), self.store.side(flip + 1));
         let from = read(from, shard);
-        let mut to = match to.shards[shard].0.try_write() {
-            Ok(to) => to,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) if wait => write(to, shard),
-            Err(TryLockError::WouldBlock) => {
-                self.late.push(step);
-                return;
-            }
+        let to = if wait {
+            Some(write(to, shard))
+        } else {
+            try_write(to, shard)
+        };
+        let Some(mut to) = to else {
+            self.late.push(step);
+            return;
         };
         let (hashes, garbage) = (&self.ledgers[shard].hashes, &mut self.garbage);
         match step {
@@ -441,17 +489,6 @@ impl<V: Clone> Writer<V> {
     }
 }
 
-impl Ledger {
-    fn take(&mut self, hash: Hash) -> u32 {
-        if let Some(local) = self.free.pop() {
-            self.hashes[local as usize] = hash.local();
-            return local;
-        }
-        self.hashes.push(hash.local());
-        (self.hashes.len() - 1) as u32
-    }
-}
-
 impl<V> Default for Garbage<V> {
     fn default() -> Self {
         Self {
@@ -461,14 +498,4 @@ impl<V> Default for Garbage<V> {
             indexes: Vec::new(),
         }
     }
-}
-
-fn write<V>(side: &Side<V>, shard: usize) -> RwLockWriteGuard<'_, Shard<V>> {
-    let lock = &side.shards[shard].0;
-    lock.write().unwrap_or_else(PoisonError::into_inner)
-}
-
-pub(super) fn read<V>(side: &Side<V>, shard: usize) -> RwLockReadGuard<'_, Shard<V>> {
-    let lock = &side.shards[shard].0;
-    lock.read().unwrap_or_else(PoisonError::into_inner)
 }
