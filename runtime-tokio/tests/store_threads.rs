@@ -44,6 +44,8 @@ fn write(mut writer: Writer<u64>) {
         if number.is_multiple_of(2) {
             writer.gone(2);
         } else {
+            // Twice, so that one publication gives it a place and then changes it.
+            writer.now(2, &c, &0);
             writer.now(2, &c, &number);
         }
         writer.publish(Published {
