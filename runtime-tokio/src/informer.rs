@@ -189,7 +189,7 @@ impl<V: Clone + Send + Sync + 'static> Informer<V> {
     }
 
     /// Keeps the order of the keys from now on, for walks in order, by prefix and by range in
-    /// [`with_cache`](Self::with_cache). All who ask share one.
+    /// [`with_cache`](Self::with_cache) and in a [`View`](crate::View). All who ask share one.
     pub fn add_key_order(&self) -> KeyOrderId {
         self.shared().with(|inner| inner.engine.add_key_order())
     }

@@ -109,6 +109,42 @@ async fn a_view_finds_what_its_publication_holds() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_view_walks_its_publication_in_the_order_of_the_keys() {
+    let (informer, mut script) = start();
+    let before = informer.reader().view();
+    let page = list(&mut script).await;
+    page.objects(
+        20,
+        [("b/2", 1, 2), ("a/1", 2, 1), ("b/1", 3, 3), ("c", 4, 4)],
+    );
+    informer.synced().await.unwrap();
+    let order = informer.add_key_order();
+    let view = informer.reader().view();
+    let watch = watch(&mut script).await;
+    watch.opened().delete("b/1", 21).upsert("b", 22, 5);
+    watch.flush().await;
+    let next = informer.reader().view();
+    assert!(informer.remove_key_order(order));
+
+    let keys = |walk: &mut dyn Iterator<Item = (Arc<str>, u32)>| {
+        walk.map(|(key, _)| key.to_string())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(keys(&mut view.iter_by_key(order)), "a/1 b/1 b/2 c");
+    assert_eq!(keys(&mut view.iter_by_key(order).rev()), "c b/2 b/1 a/1");
+    assert_eq!(keys(&mut view.prefix(order, "b/")), "b/1 b/2");
+    assert_eq!(keys(&mut next.iter_by_key(order)), "a/1 b b/2 c");
+    assert_eq!(keys(&mut next.range(order, "b/".."c")), "b/2");
+    let (upper, lower) = ("c", "a");
+    assert_eq!(keys(&mut next.range(order, upper..lower)), "");
+    let after = informer.reader().view();
+    for without in [&before, &after] {
+        assert_eq!(keys(&mut without.iter_by_key(order)), "");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_first_reader_of_a_full_cache_finds_all_of_it() {
     let (informer, mut script) = start();
     let digit = informer.add_index(last_digit());

@@ -19,11 +19,12 @@ mod store;
 mod sync;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use proptest::prelude::*;
-use reflet_core::index::{IndexBy, IndexId, Terms};
+use reflet_core::index::{IndexBy, IndexId, KeyOrderId, Terms};
 use reflet_core::{Config, Informer, Revision, Timestamp};
 use store::{Pin, Place, Published, Store, Writer};
 
@@ -46,6 +47,23 @@ fn index_ids<const N: usize>() -> [IndexId; N] {
     let mut engine = Informer::<Arc<str>, u32>::new(Config::default(), 7, Timestamp::ZERO);
     [(); N].map(|()| engine.add_index(IndexBy::new("", |_, _, _| ())))
 }
+
+/// Some shares in the order of the keys, likewise.
+fn order_ids() -> [KeyOrderId; ORDERS] {
+    let mut engine = Informer::<Arc<str>, u32>::new(Config::default(), 7, Timestamp::ZERO);
+    [(); ORDERS].map(|()| engine.add_key_order())
+}
+
+const ORDERS: usize = 2;
+/// Everything, a prefix's worth, a page's rest, what ends before it begins, and an end alone.
+const BOUNDS: [(Bound<&str>, Bound<&str>); 6] = [
+    (Bound::Unbounded, Bound::Unbounded),
+    (Bound::Included("key 1"), Bound::Excluded("key 2")),
+    (Bound::Excluded("key 3"), Bound::Unbounded),
+    (Bound::Included("key 7"), Bound::Included("key 1")),
+    (Bound::Excluded("key 1"), Bound::Excluded("key 1")),
+    (Bound::Unbounded, Bound::Included("key 4")),
+];
 
 const INDEXES: usize = 3;
 const TERMS: [&str; 7] = ["", "even", "odd", "0", "1", "2", "key 7"];
@@ -83,11 +101,12 @@ fn has_term(index: usize, key: &str, value: u32, term: &str) -> bool {
     terms.iter().any(|other| other == term.as_bytes())
 }
 
-/// What a publication shows: its objects, and which indexes find them.
+/// What a publication shows: its objects, which indexes find them, and who has them in order.
 #[derive(Clone, Default)]
 struct Shown {
     state: State,
     indexes: BTreeSet<usize>,
+    orders: BTreeSet<KeyOrderId>,
     revision: u64,
 }
 
@@ -113,6 +132,8 @@ fn found(pin: &Pin<u32>, found: store::Found<'_>) -> State {
 enum Step {
     /// Adds or removes an index.
     Index(usize),
+    /// Takes or gives back a share in the order of the keys.
+    Order(usize),
     Put(u8),
     Delete(u8),
     /// Deleted and added again, which may or may not give it another slot.
@@ -144,6 +165,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     ]);
     let step = prop_oneof![
         1 => (0..INDEXES).prop_map(Step::Index),
+        1 => (0..ORDERS).prop_map(Step::Order),
         4 => key.clone().prop_map(Step::Put),
         2 => key.clone().prop_map(Step::Delete),
         1 => key.prop_map(Step::Recreate),
@@ -163,6 +185,7 @@ struct Rig {
     slots: BTreeMap<u8, u32>,
     free: Vec<u32>,
     ids: [IndexId; INDEXES],
+    orders: [KeyOrderId; ORDERS],
     next: Shown,
     shown: Shown,
     pins: Vec<(Pin<u32>, Shown)>,
@@ -178,6 +201,7 @@ impl Rig {
             slots: BTreeMap::new(),
             free: (0..12).collect(),
             ids: index_ids(),
+            orders: order_ids(),
             next: Shown::default(),
             shown: Shown::default(),
             pins: Vec::new(),
@@ -191,6 +215,12 @@ impl Rig {
                 let indexes = &mut self.next.indexes;
                 if !indexes.remove(index) {
                     indexes.insert(*index);
+                }
+            }
+            Step::Order(order) => {
+                let (order, orders) = (self.orders[*order], &mut self.next.orders);
+                if !orders.remove(&order) {
+                    orders.insert(order);
                 }
             }
             Step::Put(key) => self.put(*key),
@@ -236,6 +266,8 @@ impl Rig {
         let wanted = self.next.indexes.iter();
         let wanted = wanted.map(|index| (self.ids[*index], index_by(*index)));
         self.writer.keep_indexes(wanted.collect());
+        let holders = self.next.orders.iter().copied();
+        self.writer.keep_order(holders.collect());
         self.next.revision += 1;
         self.writer.stage(published(self.next.revision));
         if let Meanwhile::PinOld = meanwhile {
@@ -280,12 +312,29 @@ impl Rig {
             assert_eq!(read, (revision > 0).then(|| Revision::from(revision)));
         }
         self.check_indexes(&self.store.pin(), &self.shown);
+        self.check_orders(&self.store.pin(), &self.shown);
     }
 
     /// Views find what they should, also what has changed since.
     fn check_views(&self) {
         for (pin, shown) in &self.pins {
             self.check_indexes(pin, shown);
+            self.check_orders(pin, shown);
+        }
+    }
+
+    fn check_orders(&self, pin: &Pin<u32>, shown: &Shown) {
+        for id in self.orders {
+            let is_held = shown.orders.contains(&id);
+            for bounds in BOUNDS {
+                let found = pin.range(id, bounds);
+                let found: Vec<_> = found.map(|place| pin.object(place).unwrap()).collect();
+                let expected = shown.state.iter().filter(|(key, _)| {
+                    let key: &str = key;
+                    is_held && RangeBounds::<str>::contains(&bounds, key)
+                });
+                assert!(found.iter().map(|(key, value)| (key, value)).eq(expected));
+            }
         }
     }
 
@@ -317,6 +366,7 @@ proptest! {
         rig.check_views();
         rig.pins.clear();
         rig.next.indexes.clear();
+        rig.next.orders.clear();
         for _ in 0..4 {
             rig.publish(Meanwhile::Nothing);
         }

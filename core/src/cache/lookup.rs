@@ -43,6 +43,11 @@ impl<K: Key, V, S> Cache<K, V, S> {
         self.indexes.ids()
     }
 
+    /// The shares in the order of the keys, in the order in which they were taken.
+    pub fn key_orders(&self) -> impl Iterator<Item = KeyOrderId> {
+        self.indexes.holders().iter().copied()
+    }
+
     /// The objects that an index finds under a term; none if there is no such index.
     pub fn by_index(&self, id: IndexId, term: impl AsRef<[u8]>) -> Found<'_, K, V, Ids<'_>> {
         let ids = self

@@ -111,7 +111,6 @@ impl<K: Key, V> Indexes<K, V> {
         self.order.as_ref()
     }
 
-    #[cfg(feature = "simulated")]
     pub(crate) fn holders(&self) -> &[KeyOrderId] {
         &self.holders
     }

@@ -163,6 +163,10 @@ impl<V: Clone> ReadView<V> {
             return self.afterwards(None);
         }
         let cache = engine.cache();
+        let reordered = !cache.key_orders().eq(writer.key_orders());
+        if reordered {
+            writer.keep_order(cache.key_orders().collect());
+        }
         let reindexed = !cache.indexes().eq(writer.indexes());
         if reindexed {
             let wanted = cache.indexes();
@@ -183,8 +187,8 @@ impl<V: Clone> ReadView<V> {
             };
             return self.afterwards(Some(news));
         }
-        if reindexed {
-            // The same once more, found by other terms.
+        if reindexed || reordered {
+            // The same once more, found by other terms or in order.
             let published = writer.store().head().published;
             writer.publish(published);
         }

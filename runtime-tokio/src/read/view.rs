@@ -1,10 +1,11 @@
 //! All objects as they were at one publication.
 
 use std::fmt;
+use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use reflet_core::Revision;
-use reflet_core::index::IndexId;
+use reflet_core::index::{IndexId, KeyOrderId};
 
 use super::Published;
 use super::store::{self, Pin, Place};
@@ -86,6 +87,43 @@ impl<V> View<V> {
         V: Clone,
     {
         self.by_index(id, owner)
+    }
+
+    /// All objects in the order of their keys; none if there was no such order when the view was
+    /// taken. Given back since, it is still good here.
+    ///
+    /// The order is kept from [`Informer::add_key_order`](crate::Informer::add_key_order) on.
+    pub fn iter_by_key(&self, id: KeyOrderId) -> impl DoubleEndedIterator<Item = (Arc<str>, V)>
+    where
+        V: Clone,
+    {
+        self.range(id, ..)
+    }
+
+    /// The objects whose keys begin with `prefix`, in the order of their keys.
+    pub fn prefix(&self, id: KeyOrderId, prefix: &str) -> impl Iterator<Item = (Arc<str>, V)>
+    where
+        V: Clone,
+    {
+        self.range(id, prefix..)
+            .take_while(move |(key, _)| key.starts_with(prefix))
+    }
+
+    /// The objects whose keys are within `bounds` (`"a".."b"`, or from after the last one of a page
+    /// on), in the order of their keys. Bounds in the wrong order hold nothing.
+    pub fn range<'q>(
+        &self,
+        id: KeyOrderId,
+        bounds: impl RangeBounds<&'q str>,
+    ) -> impl DoubleEndedIterator<Item = (Arc<str>, V)>
+    where
+        V: Clone,
+    {
+        let bounds = (bounds.start_bound().cloned(), bounds.end_bound().cloned());
+        // What is in order at a publication is there at that publication.
+        self.pin
+            .range(id, bounds)
+            .filter_map(|place| self.pin.object(place))
     }
 
     /// How many objects there are.

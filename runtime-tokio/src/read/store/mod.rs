@@ -21,36 +21,43 @@
 //! that needs it; when that pin goes, the next older one that needs it has it, or it is freed, so
 //! many with each publication. Where nothing is pinned, there are no records, and nothing asks.
 //!
-//! **Indexes** need neither sides nor records: a publication has a root of each, see `lookups`. Who
-//! looks something up pins the publication for as long as that takes.
+//! **Indexes** and the order of the keys need neither sides nor records: a publication has a root of
+//! each, see `lookups` and `order`. Who looks something up pins the publication for as long as that
+//! takes.
 
 mod address;
 // For the test that compiles this source by itself.
 #[cfg(test)]
 #[allow(dead_code, reason = "used there")]
 mod check;
+mod garbage;
+mod keep;
 mod locked;
 mod lookups;
+mod order;
 mod pins;
 mod shard;
 mod table;
 mod writer;
 
 use std::hash::BuildHasher;
+use std::ops::Bound;
 use std::sync::TryLockError;
 
 use foldhash::fast::FixedState;
 use reflet_core::Revision;
-use reflet_core::index::IndexId;
+use reflet_core::index::{IndexId, KeyOrderId};
 
 use crate::probe::canary;
 use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering, RwLock, SHARDS, spin_loop};
 use address::Address;
+pub(crate) use garbage::Garbage;
 pub(crate) use lookups::Found;
 use lookups::Lookups;
+use order::KeyOrder;
 use pins::Pins;
 use shard::{Hash, Shard};
-pub(crate) use writer::{Garbage, Writer};
+pub(crate) use writer::Writer;
 
 /// A point at which the cache was one state of the source, as readers see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,6 +76,7 @@ pub(crate) struct Head {
     pub(crate) published: Published,
     pub(crate) len: usize,
     pub(crate) lookups: Lookups,
+    pub(crate) order: KeyOrder,
 }
 
 struct Side<V> {
@@ -210,6 +218,15 @@ impl<V> Pin<V> {
     /// What is found under both of two terms.
     pub(crate) fn both(&self, one: (IndexId, &[u8]), other: (IndexId, &[u8])) -> Found<'_> {
         self.head.lookups.both(one, other)
+    }
+
+    /// Where the objects are whose keys are within `bounds`, in order.
+    pub(crate) fn range(
+        &self,
+        id: KeyOrderId,
+        bounds: (Bound<&str>, Bound<&str>),
+    ) -> impl DoubleEndedIterator<Item = Address> + use<'_, V> {
+        self.head.order.range(id, bounds)
     }
 
     /// The object at a place that was found.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
-use reflet_core::index::{IndexBy, IndexId};
-
 use super::address::{Address, Ledger};
+use super::garbage::Garbage;
 use super::locked::{Locked, read, try_write, write};
-use super::lookups::{Indexed, Indexes, Lookups};
+use super::lookups::Indexes;
+use super::order::KeyOrder;
 use super::shard::Shard;
 use super::{Head, Published, SHARDS, Store};
 use crate::sync::{Arc, Ordering, RwLockWriteGuard};
@@ -35,25 +35,17 @@ pub(super) enum Step {
     Shard(usize),
 }
 
-/// What was taken out, to be dropped when nothing is locked any more: users' destructors may take
-/// their time.
-pub(crate) struct Garbage<V> {
-    values: Vec<V>,
-    shards: Vec<Shard<V>>,
-    lookups: Lookups,
-    indexes: Vec<Indexed<V>>,
-}
-
 /// The writing end of a [`Store`]. Between publications both sides are the same, but for the steps
 /// that are late.
 pub(crate) struct Writer<V> {
     pub(super) store: Arc<Store<V>>,
     pub(super) flip: u64,
     /// Where the objects in the engine's slots are.
-    addresses: Vec<Address>,
+    pub(super) addresses: Vec<Address>,
     pub(super) ledgers: Vec<Ledger>,
     pub(super) len: usize,
-    indexes: Indexes<V>,
+    pub(super) indexes: Indexes<V>,
+    pub(super) order: KeyOrder,
     /// The hidden side is being written.
     begun: bool,
     /// The newest pin that there are records for of what has changed.
@@ -74,7 +66,7 @@ pub(crate) struct Writer<V> {
     /// Records by the pin that they are kept for, and those that were kept for one that went.
     pub(super) owned: BTreeMap<u64, Vec<Record>>,
     pub(super) orphans: Vec<Record>,
-    garbage: Garbage<V>,
+    pub(super) garbage: Garbage<V>,
 }
 
 impl<V> Writer<V> {
@@ -92,6 +84,7 @@ impl<V: Clone> Writer<V> {
             ledgers: (0..SHARDS).map(|_| Ledger::default()).collect(),
             len: 0,
             indexes: Indexes::new(seed),
+            order: KeyOrder::default(),
             begun: false,
             pin: None,
             steps: Vec::new(),
@@ -132,6 +125,9 @@ impl<V: Clone> Writer<V> {
             self.gone.push(address);
             let store = Arc::clone(&self.store);
             let hidden = write(store.side(self.flip + 1), address.shard());
+            if let Some((key, _)) = hidden.at(address.local()) {
+                self.order.remove(key);
+            }
             self.put(hidden, address, None);
         }
     }
@@ -160,37 +156,8 @@ impl<V: Clone> Writer<V> {
         self.addresses[slot] = address;
         self.len += 1;
         self.indexes.put(slot, address, key, &value);
+        self.order.insert(key, address);
         self.put(hidden, address, Some(value));
-    }
-
-    /// The indexes that readers find by after the next publication.
-    pub(crate) fn indexes(&self) -> impl Iterator<Item = IndexId> {
-        self.indexes.ids()
-    }
-
-    /// Keeps these indexes from now on; one that is new is built of what is there.
-    pub(crate) fn keep_indexes(&mut self, wanted: Vec<(IndexId, IndexBy<Arc<str>, V>)>) {
-        self.begin();
-        self.put_values();
-        let is_wanted = |id| wanted.iter().any(|(other, _)| *other == id);
-        self.garbage.indexes.extend(self.indexes.retain(is_wanted));
-        let known: Vec<_> = self.indexes.ids().collect();
-        let hidden = self.store.side(self.flip + 1);
-        // To be read only, all at once: who would have to wait for that is the writer itself.
-        let shards: Vec<_> = (0..SHARDS).map(|shard| read(hidden, shard)).collect();
-        for (id, by) in wanted {
-            if known.contains(&id) {
-                continue;
-            }
-            let places = self.addresses.iter().enumerate();
-            let places = places.filter(|(_, place)| **place != Address::NONE);
-            let objects = places.filter_map(|(slot, place)| {
-                let shard = shards.get(place.shard())?;
-                let (key, value) = shard.at(place.local())?;
-                Some((slot, *place, &**key, value.as_ref()?))
-            });
-            self.indexes.add(id, by, objects);
-        }
     }
 
     /// Changes a value, and records what it was if somebody looks at that.
@@ -206,7 +173,7 @@ impl<V: Clone> Writer<V> {
     }
 
     /// Puts values that are known so far into the hidden side.
-    fn put_values(&mut self) {
+    pub(super) fn put_values(&mut self) {
         if self.put == self.values.len() {
             return;
         }
@@ -260,7 +227,7 @@ impl<V: Clone> Writer<V> {
     }
 
     /// Before the first change: what the last publication has left to do.
-    fn begin(&mut self) {
+    pub(super) fn begin(&mut self) {
         if self.begun {
             return;
         }
@@ -300,10 +267,11 @@ impl<V: Clone> Writer<V> {
             published,
             len: self.len,
             lookups: self.indexes.lookups(),
+            order: self.order.clone(),
         };
         let hidden = self.store.side(self.flip + 1);
         let mut shown = hidden.head.write().unwrap_or_else(PoisonError::into_inner);
-        self.garbage.lookups = std::mem::replace(&mut *shown, head).lookups;
+        self.garbage.head = std::mem::replace(&mut *shown, head);
     }
 
     /// Shows the hidden side. For who has pinned the live one since the hidden one was begun, records
@@ -485,17 +453,6 @@ impl<V: Clone> Writer<V> {
         if hidden.clear(local, &self.ledgers[shard].hashes) {
             self.steps.push(Step::Place(address));
             self.freed.push(address);
-        }
-    }
-}
-
-impl<V> Default for Garbage<V> {
-    fn default() -> Self {
-        Self {
-            values: Vec::new(),
-            shards: Vec::new(),
-            lookups: Lookups::default(),
-            indexes: Vec::new(),
         }
     }
 }
