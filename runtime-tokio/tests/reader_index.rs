@@ -157,6 +157,14 @@ async fn the_first_reader_of_a_full_cache_finds_all_of_it() {
     let found = reader.by_index(digit, "7");
     assert_eq!(found.len(), 500);
     assert!(found.iter().all(|(_, value)| value % 10 == 7));
+
+    let order = informer.add_key_order();
+    let view = reader.view();
+    assert!(view.iter_by_key(order).map(|(key, _)| key).is_sorted());
+    assert_eq!(view.iter_by_key(order).count(), 5_000);
+    assert_eq!(view.prefix(order, "key 12").count(), 111);
+    let (upper, lower) = ("key 4", "key 1");
+    assert_eq!(view.range(order, upper..lower).count(), 0);
 }
 
 #[tokio::test(start_paused = true)]

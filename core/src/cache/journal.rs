@@ -21,6 +21,7 @@ use crate::probe::{canary, reach};
 
 use super::delta::{Delta, DeltaRef, GapReason, Mark};
 use super::log::{Log, bounded};
+use super::partition::Partition;
 use super::poll::Budget;
 use super::subscribers::{Filter, Subscriber, SubscriberId};
 use super::write::Upsert;
@@ -353,6 +354,25 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         if self.hidden.take().is_some() {
             self.record_gap();
         }
+        let concerns = |partition: Option<Partition>| {
+            partition.is_none_or(|partition| partition.has::<K>(key.borrow()))
+        };
+        self.each_journal(cost, concerns, |journal| {
+            let mut cost = cost;
+            for step in &steps {
+                journal.push(step.clone(), core::mem::take(&mut cost));
+            }
+        });
+    }
+
+    /// Has the journals that record writes, of those with such a share of the keys, take something
+    /// that costs so much. One that it does not fit into is ended.
+    fn each_journal(
+        &mut self,
+        cost: u64,
+        concerns: impl Fn(Option<Partition>) -> bool,
+        mut take: impl FnMut(&mut Journal<K, V>),
+    ) {
         let Self {
             subscribers,
             log,
@@ -363,26 +383,18 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             let Some(subscriber) = subscribers.in_slot_mut(*slot) else {
                 continue;
             };
-            let concerned = subscriber
-                .partition
-                .is_none_or(|its| its.has::<K>(key.borrow()));
-            let Some(journal) = subscriber
-                .journal
-                .as_mut()
-                .filter(|journal| journal.records_writes)
-            else {
+            let partition = subscriber.partition;
+            let journal = subscriber.journal.as_mut();
+            let Some(journal) = journal.filter(|journal| journal.records_writes) else {
                 continue;
             };
-            if !concerned {
+            if !concerns(partition) {
                 continue;
             }
-            if !journal.fits(cost) {
+            if journal.fits(cost) {
+                take(journal);
+            } else {
                 subscriber.overflow(log, *slot);
-                continue;
-            }
-            let mut cost = cost;
-            for step in &steps {
-                journal.push(step.clone(), core::mem::take(&mut cost));
             }
         }
     }
@@ -396,30 +408,14 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     }
 
     fn record_gap(&mut self) {
-        let Self {
-            subscribers,
-            log,
-            lossless,
-            ..
-        } = self;
-        for slot in lossless.iter() {
-            let Some(subscriber) = subscribers.in_slot_mut(*slot) else {
-                continue;
-            };
-            let Some(journal) = subscriber
-                .journal
-                .as_mut()
-                .filter(|journal| journal.records_writes)
-            else {
-                continue;
-            };
-            reach!("gap after a list");
-            if journal.fits(RECORD_COST) {
+        self.each_journal(
+            RECORD_COST,
+            |_| true,
+            |journal| {
+                reach!("gap after a list");
                 journal.push(Delta::Gap(GapReason::Listed), RECORD_COST);
-            } else {
-                subscriber.overflow(log, *slot);
-            }
-        }
+            },
+        );
     }
 
     /// What was recorded up to here is published; `is_news`: also if nothing was.

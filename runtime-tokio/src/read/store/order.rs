@@ -28,7 +28,7 @@ impl KeyOrder {
         bounds: (Bound<&str>, Bound<&str>),
     ) -> impl DoubleEndedIterator<Item = Address> + use<'a> {
         let is_held = self.holders.binary_search(&id).is_ok();
-        (is_held && !is_empty(bounds))
+        is_held
             .then(|| self.places.range::<_, str>(bounds))
             .into_iter()
             .flatten()
@@ -69,17 +69,5 @@ impl KeyOrder {
 
     pub(super) fn remove(&mut self, key: &str) {
         self.places.remove(key);
-    }
-}
-
-/// Whether nothing can be within these bounds.
-fn is_empty(bounds: (Bound<&str>, Bound<&str>)) -> bool {
-    match bounds {
-        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
-        (Bound::Included(start), Bound::Included(end)) => start > end,
-        (
-            Bound::Included(start) | Bound::Excluded(start),
-            Bound::Included(end) | Bound::Excluded(end),
-        ) => start >= end,
     }
 }
