@@ -42,6 +42,7 @@ pub(super) fn with_subscribers(world: &World, subscribers: usize) -> (f64, f64) 
         |round| {
             let batches = world.batches(&prepared[round], BUFFER);
             per_step_of(prepared[round].changes.len(), batches, |batch| {
+                engine.look_ahead(&batch.keys, Arc::strong_count);
                 let keys = batch.each(|key, object| engine.update(key, object));
                 for id in &ids {
                     engine.drain(*id);

@@ -43,10 +43,8 @@ impl Chain {
         match self {
             Self::Empty => None,
             Self::One(id) => (seq_of(*id) <= seq).then_some(*id),
-            Self::Two([first, second]) => {
-                let newest_first = [*second, *first];
-                newest_first.into_iter().find(|id| seq_of(*id) <= seq)
-            }
+            Self::Two([_, second]) if seq_of(*second) <= seq => Some(*second),
+            Self::Two([first, _]) => (seq_of(*first) <= seq).then_some(*first),
             Self::Many(many) => {
                 let newer = many.0.partition_point(|id| seq_of(*id) <= seq);
                 many.0.get(newer.checked_sub(1)?).copied()

@@ -137,13 +137,13 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
                 retained += u128::from(node.cost);
             }
             match log.nodes.entries.state(*id) {
-                State::Vacant => panic!("a vacant entry is in the list"),
-                State::Dead { last, .. } => {
+                None => panic!("a vacant entry is in the list"),
+                Some(State::Dead { last, .. }) => {
                     assert!(!chain.is_empty(), "a tombstone has a chain");
                     let seen = log.newest_value(*id).is_some();
                     assert_eq!(last.is_some(), seen, "what nobody saw has no content");
                 }
-                State::Live(_) => {}
+                Some(State::Live(_)) => {}
             }
         }
         assert_eq!(

@@ -27,8 +27,6 @@ pub(super) struct Live<'a, V> {
 /// What a key is now.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum State<'a, V> {
-    /// A free place in the slab.
-    Vacant,
     Live(&'a V),
     /// A tombstone: what is left of an object while some cursor still has an older version of it.
     Dead {
@@ -39,12 +37,15 @@ pub(super) enum State<'a, V> {
     },
 }
 
-/// A key's current version, as a pass looks at it.
-pub(super) struct Current<'a, V> {
+/// A key and its current version, as a pass looks at them: found in one go.
+pub(super) struct Current<'a, K, V> {
+    pub(super) key: &'a K,
     /// When it came.
     pub(super) seq: u64,
     pub(super) birth: Birth,
     pub(super) state: State<'a, V>,
+    /// What it superseded, as far as somebody needs it.
+    pub(super) chain: &'a Chain,
 }
 
 /// Which incarnation a version belongs to. Two versions of one key that somebody still needs are
@@ -147,7 +148,14 @@ pub(super) const BYTES_EACH: usize = {
     size_of::<Object<Shared<str>, Shared<u64>>>() + size_of::<Row>()
 };
 
-static NO_CHAIN: Chain = Chain::Empty;
+static NOTHING_ASIDE: Aside = Aside {
+    size: 0,
+    chain: Chain::Empty,
+    birth: Birth {
+        at: 0,
+        inferred: false,
+    },
+};
 
 /// All entries, by their ids.
 #[derive(Clone)]
@@ -193,29 +201,34 @@ impl<K, V> Entries<K, V> {
         self.objects[id].stamp.has(Stamp::LIVE)
     }
 
-    pub(super) fn state(&self, id: u32) -> State<'_, V> {
+    /// `None` for a free place.
+    pub(super) fn state(&self, id: u32) -> Option<State<'_, V>> {
         Self::state_of(&self.objects[id])
     }
 
-    fn state_of(object: &Object<K, V>) -> State<'_, V> {
-        match &object.value {
-            last if object.stamp.has(Stamp::DEAD) => State::Dead {
-                last: last.as_ref(),
-                inferred: object.stamp.has(Stamp::INFERRED),
-            },
-            Some(value) if object.stamp.has(Stamp::LIVE) => State::Live(value),
-            Some(_) | None => State::Vacant,
+    fn state_of(object: &Object<K, V>) -> Option<State<'_, V>> {
+        let value = object.value.as_ref();
+        if object.stamp.has(Stamp::DEAD) {
+            let inferred = object.stamp.has(Stamp::INFERRED);
+            return Some(State::Dead {
+                last: value,
+                inferred,
+            });
         }
+        value.map(State::Live)
     }
 
-    /// What a pass has to know of an entry.
-    pub(super) fn current(&self, id: u32) -> Current<'_, V> {
+    /// What a pass has to know of an entry; `None` for a free place.
+    pub(super) fn current(&self, id: u32) -> Option<Current<'_, K, V>> {
         let object = &self.objects[id];
-        Current {
+        let aside = self.aside_of(object, id).unwrap_or(&NOTHING_ASIDE);
+        Some(Current {
+            key: object.key.as_ref()?,
             seq: object.stamp.seq(),
-            birth: self.aside(id).map(|aside| aside.birth).unwrap_or_default(),
-            state: Self::state_of(object),
-        }
+            birth: aside.birth,
+            state: Self::state_of(object)?,
+            chain: &aside.chain,
+        })
     }
 
     /// The live object of an entry.
@@ -258,7 +271,7 @@ impl<K, V> Entries<K, V> {
 
     /// The superseded versions of an entry.
     pub(super) fn chain(&self, id: u32) -> &Chain {
-        self.aside(id).map_or(&NO_CHAIN, |aside| &aside.chain)
+        &self.aside(id).unwrap_or(&NOTHING_ASIDE).chain
     }
 
     pub(super) fn birth(&self, id: u32) -> Birth {
@@ -266,7 +279,11 @@ impl<K, V> Entries<K, V> {
     }
 
     fn aside(&self, id: u32) -> Option<&Aside> {
-        let aside = self.objects[id].stamp.has(Stamp::ASIDE);
+        self.aside_of(&self.objects[id], id)
+    }
+
+    fn aside_of(&self, object: &Object<K, V>, id: u32) -> Option<&Aside> {
+        let aside = object.stamp.has(Stamp::ASIDE);
         aside.then(|| &self.asides[self.rows[id].size])
     }
 

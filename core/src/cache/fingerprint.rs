@@ -114,11 +114,19 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
 
     fn print_entry(&self, id: u32, ranks: &Ranks, print: &mut Print) {
         let entries = &self.log.nodes.entries;
-        let Current { seq, birth, state } = entries.current(id);
+        let Some(current) = entries.current(id) else {
+            return;
+        };
+        let Current {
+            key,
+            seq,
+            birth,
+            state,
+            chain,
+        } = current;
         print.add(0);
-        print.add_debug(&entries.key(id));
+        print.add_debug(key);
         match state {
-            State::Vacant => print.add("vacant"),
             State::Live(value) => {
                 print.add("live");
                 print.add_debug(value);
@@ -134,7 +142,6 @@ impl<K: Key, V: Debug, S> Cache<K, V, S> {
         }
         let Birth { at, inferred } = birth;
         print.add((ranks.of(seq), ranks.of(at), inferred, entries.size(id)));
-        let chain = entries.chain(id);
         print.add(chain.ids().len());
         for id in chain.ids() {
             let OldNode {

@@ -6,6 +6,7 @@
 use crate::key::Key;
 use crate::probe::{canary, reach};
 
+use super::chain::Chain;
 use super::entries::{Birth, Live, State};
 use super::nodes::{Link, Nodes, OldNode, OldState};
 use super::pins::Pins;
@@ -71,12 +72,12 @@ impl<K: Key, V: Clone> Log<K, V> {
     /// has a sequence number of its own.
     pub(super) fn recreate(&mut self, id: u32, live: Live<'_, V>) {
         let (inferred, seq) = match self.nodes.entries.state(id) {
-            State::Dead { inferred, .. } => {
+            Some(State::Dead { inferred, .. }) => {
                 let seq = self.advance();
                 self.supersede(id, seq);
                 (inferred, seq)
             }
-            State::Live(_) | State::Vacant => {
+            Some(State::Live(_)) | None => {
                 let deleted = self.advance();
                 self.supersede(id, deleted);
                 reach!("re-created object without a delete");
@@ -125,9 +126,9 @@ impl<K: Key, V: Clone> Log<K, V> {
         self.drop_tombstone(id);
         let entries = &self.nodes.entries;
         let deleted = match entries.state(id) {
-            State::Live(_) => None,
-            State::Dead { inferred, .. } => Some(inferred),
-            State::Vacant => return,
+            Some(State::Live(_)) => None,
+            Some(State::Dead { inferred, .. }) => Some(inferred),
+            None => return,
         };
         let Some(owner) = self.keeper(deleted.is_some(), seq, until) else {
             return;
@@ -170,7 +171,7 @@ impl<K: Key, V: Clone> Log<K, V> {
     /// What a tombstone costs, its key included.
     pub(super) fn tombstone_cost(&self, id: u32) -> Option<u64> {
         let entries = &self.nodes.entries;
-        let State::Dead { .. } = entries.state(id) else {
+        let Some(State::Dead { .. }) = entries.state(id) else {
             return None;
         };
         let key = bounded(K::bytes(entries.key(id)?.borrow()).len());
@@ -313,7 +314,7 @@ impl<K: Key, V: Clone> Log<K, V> {
         entries.remove_old(id, seq, |id| olds[id].seq);
         self.retained -= u128::from(olds.remove(old).cost);
         let is_last = entries.chain(id).is_empty();
-        let is_dead = matches!(entries.state(id), State::Dead { .. });
+        let is_dead = matches!(entries.state(id), Some(State::Dead { .. }));
         if is_dead && is_last {
             return self.forget(id).map(|key| (id, key));
         }
@@ -328,14 +329,13 @@ impl<K: Key, V: Clone> Log<K, V> {
         self.nodes.entries.remove(id)
     }
 
-    /// The version of an entry that was in force at `position`, if it was a value.
-    pub(super) fn value_at(&self, id: u32, position: u64) -> Option<(&V, Birth)> {
+    /// The version in a chain that was in force at `position`, if it was a value.
+    pub(super) fn value_at(&self, chain: &Chain, position: u64) -> Option<(&V, Birth)> {
         let olds = &self.nodes.olds;
         let seq_of = |id: u32| {
             self.count_step();
             olds[id].seq
         };
-        let chain = self.nodes.entries.chain(id);
         let old = &olds[chain.newest_up_to(position, seq_of)?];
         match &old.state {
             OldState::Value(value) if position < old.until => Some((value, old.birth)),

@@ -4,7 +4,7 @@ use crate::key::Key;
 use crate::probe::{canary, reach};
 
 use super::delta::DeltaRef;
-use super::entries::{Birth, Current, State};
+use super::entries::{Current, State};
 use super::log::Log;
 use super::nodes::{Link, Node, OldState};
 use super::partition::Partition;
@@ -30,22 +30,6 @@ pub(super) struct Span<'a, K, V> {
     pub(super) after: Option<&'a Filter<K, V>>,
 }
 
-/// What a key is at the end of a pass.
-struct Now<'a, V> {
-    seq: u64,
-    birth: Birth,
-    state: NowState<'a, V>,
-}
-
-enum NowState<'a, V> {
-    Value(&'a V),
-    /// With its last known state, where that is still known.
-    Gone {
-        last: Option<&'a V>,
-        inferred: bool,
-    },
-}
-
 impl<K: Key, V: Clone> Log<K, V> {
     /// Tells what the pass over `span` has to say at a node. It says something of each key once: at the
     /// version that is in force at the pass's end, wherever that has its place by now.
@@ -56,18 +40,11 @@ impl<K: Key, V: Clone> Log<K, V> {
         tell: &mut impl FnMut(DeltaRef<'_, K, V>),
     ) -> Visit<K, V> {
         self.count_step();
-        let (id, now) = match link.node() {
+        let entries = &self.nodes.entries;
+        let now = match link.node() {
             Node::End => return Visit::Beyond,
             Node::Gap(_) => return Visit::Skip,
-            Node::Entry(id) => {
-                let Current { seq, birth, state } = self.nodes.entries.current(id);
-                let state = match state {
-                    State::Vacant => return Visit::Skip,
-                    State::Live(value) => NowState::Value(value),
-                    State::Dead { last, inferred } => NowState::Gone { last, inferred },
-                };
-                (id, Now { seq, birth, state })
-            }
+            Node::Entry(id) => entries.current(id),
             Node::Old(id) => {
                 let old = &self.nodes.olds[id];
                 if old.until <= span.end {
@@ -75,55 +52,57 @@ impl<K: Key, V: Clone> Log<K, V> {
                 }
                 let state = match &old.state {
                     OldState::Vacant => return Visit::Skip,
-                    OldState::Value(value) => NowState::Value(value),
-                    OldState::Deleted { inferred } => NowState::Gone {
+                    OldState::Value(value) => State::Live(value),
+                    OldState::Deleted { inferred } => State::Dead {
                         last: None,
                         inferred: *inferred,
                     },
                 };
-                let (seq, birth) = (old.seq, old.birth);
-                (old.entry, Now { seq, birth, state })
+                entries.current(old.entry).map(|current| Current {
+                    seq: old.seq,
+                    birth: old.birth,
+                    state,
+                    ..current
+                })
             }
+        };
+        let Some(now) = now else {
+            return Visit::Skip;
         };
         if now.seq > span.end {
             return Visit::Beyond;
         }
-        let Some(key) = self.nodes.entries.key(id) else {
-            return Visit::Skip;
-        };
         if span
             .partition
-            .is_some_and(|its| !its.has::<K>(key.borrow()))
+            .is_some_and(|its| !its.has::<K>(now.key.borrow()))
         {
             reach!("key of another worker passed over");
             return Visit::Skip;
         }
-        self.compare(id, key, &now, span, tell)
+        self.compare(&now, span, tell)
     }
 
     /// The step from what the subscriber was handed of a key to what the key is now (P4).
     fn compare(
         &self,
-        id: u32,
-        key: &K,
-        now: &Now<'_, V>,
+        now: &Current<'_, K, V>,
         span: &Span<'_, K, V>,
         tell: &mut impl FnMut(DeltaRef<'_, K, V>),
     ) -> Visit<K, V> {
+        let key = now.key;
         let passes = |filter: Option<&Filter<K, V>>, value: &V| {
             filter.is_none_or(|filter| filter.matches(key, value))
         };
         let unchanged = now.seq <= span.base;
-        let seen = match (&now.state, unchanged) {
-            (NowState::Value(value), true) => Some((*value, now.birth)),
-            (NowState::Gone { .. }, true) => None,
-            (_, false) if span.base == 0 => None,
-            (_, false) => self.value_at(id, span.base),
+        let seen = match &now.state {
+            State::Live(value) if unchanged => Some((*value, now.birth)),
+            _ if unchanged || span.base == 0 => None,
+            _ => self.value_at(now.chain, span.base),
         };
         let seen = seen.filter(|(value, _)| passes(span.before, value));
         let value = match &now.state {
-            NowState::Value(value) if passes(span.after, value) => Some(*value),
-            NowState::Value(_) | NowState::Gone { .. } => None,
+            State::Live(value) if passes(span.after, value) => Some(*value),
+            State::Live(_) | State::Dead { .. } => None,
         };
         let deleted = |seen, last, inferred| DeltaRef::Deleted {
             key,
@@ -138,7 +117,7 @@ impl<K: Key, V: Clone> Log<K, V> {
                 tell(DeltaRef::Redelivered { key, value });
             }
             (Some(_), Some(_), _) if unchanged => return Visit::Skip,
-            (Some(_), None, NowState::Value(_)) if canary!(ForgetFilterLeave) => {
+            (Some(_), None, State::Live(_)) if canary!(ForgetFilterLeave) => {
                 return Visit::Skip;
             }
             (None, Some(new), _) => tell(DeltaRef::Added { key, new }),
@@ -156,16 +135,16 @@ impl<K: Key, V: Clone> Log<K, V> {
             (Some((seen, birth)), None, state) => {
                 let same = birth.at == now.birth.at;
                 let (last, inferred) = match state {
-                    NowState::Value(new) if same => {
+                    State::Live(new) if same => {
                         reach!("filter left while a subscriber sleeps");
                         (*new, false)
                     }
-                    NowState::Value(_) => {
+                    State::Live(_) => {
                         reach!("re-created outside the filter");
                         (seen, now.birth.inferred)
                     }
-                    NowState::Gone { last, inferred } if same => (last.unwrap_or(seen), *inferred),
-                    NowState::Gone { inferred, .. } => {
+                    State::Dead { last, inferred } if same => (last.unwrap_or(seen), *inferred),
+                    State::Dead { inferred, .. } => {
                         reach!("re-created and deleted again while a subscriber sleeps");
                         (seen, *inferred)
                     }
