@@ -39,6 +39,7 @@ impl Chain {
     }
 
     /// The newest version with a sequence number of at most `seq`.
+    #[inline(always)]
     pub(super) fn newest_up_to(&self, seq: u64, seq_of: impl Fn(u32) -> u64) -> Option<u32> {
         match self {
             Self::Empty => None,

@@ -219,6 +219,7 @@ impl<K, V> Entries<K, V> {
     }
 
     /// What a pass has to know of an entry; `None` for a free place.
+    #[inline(always)]
     pub(super) fn current(&self, id: u32) -> Option<Current<'_, K, V>> {
         let object = &self.objects[id];
         let aside = self.aside_of(object, id).unwrap_or(&NOTHING_ASIDE);
@@ -282,6 +283,7 @@ impl<K, V> Entries<K, V> {
         self.aside_of(&self.objects[id], id)
     }
 
+    #[inline(always)]
     fn aside_of(&self, object: &Object<K, V>, id: u32) -> Option<&Aside> {
         let aside = object.stamp.has(Stamp::ASIDE);
         aside.then(|| &self.asides[self.rows[id].size])

@@ -213,7 +213,11 @@ impl<K, V> Nodes<K, V> {
     }
 
     /// The node after `link`; the first node after [`Link::END`].
+    #[inline(always)]
     pub(super) fn next(&self, link: Link) -> Link {
+        if let Node::Entry(id) = link.node() {
+            return self.entries.links(id).next;
+        }
         self.links(link).next
     }
 

@@ -250,6 +250,10 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             end: pass.end,
             partition: subscriber.partition,
             redeliver: pass.redeliver,
+            plain: subscriber.base > 0
+                && subscriber.partition.is_none()
+                && before.is_none()
+                && after.is_none(),
             before,
             after,
         };
@@ -262,7 +266,14 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         };
         while budget.look() {
             let next = walk.log.nodes.next(walk.at);
-            match walk.log.visit(next, &span, take) {
+            let visit = match walk.log.plain_update(next, &span) {
+                Some((key, old, new)) => {
+                    take(DeltaRef::Updated { key, old, new });
+                    Visit::Told(None)
+                }
+                None => walk.log.visit(next, &span, take),
+            };
+            match visit {
                 Visit::Skip => walk.at = next,
                 Visit::Beyond => return Walked::End,
                 Visit::Told(second) => {

@@ -26,6 +26,7 @@ pub(super) struct Span<'a, K, V> {
     pub(super) end: u64,
     pub(super) partition: Option<Partition>,
     pub(super) redeliver: bool,
+    pub(super) plain: bool,
     pub(super) before: Option<&'a Filter<K, V>>,
     pub(super) after: Option<&'a Filter<K, V>>,
 }
@@ -80,6 +81,26 @@ impl<K: Key, V: Clone> Log<K, V> {
             return Visit::Skip;
         }
         self.compare(&now, span, tell)
+    }
+
+    /// What most nodes are to most passes: a newer version of what was seen, and no filter that asks.
+    pub(super) fn plain_update(&self, link: Link, span: &Span<'_, K, V>) -> Option<(&K, &V, &V)> {
+        let Node::Entry(id) = link.node() else {
+            return None;
+        };
+        if !span.plain {
+            return None;
+        }
+        let now = self.nodes.entries.current(id)?;
+        let State::Live(new) = now.state else {
+            return None;
+        };
+        if now.seq <= span.base || now.seq > span.end {
+            return None;
+        }
+        let (old, birth) = self.value_at(now.chain, span.base)?;
+        let key = now.key;
+        (birth.at == now.birth.at).then_some((key, old, new))
     }
 
     /// The step from what the subscriber was handed of a key to what the key is now (P4).
