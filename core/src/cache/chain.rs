@@ -3,6 +3,8 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
+use super::nodes::OldNode;
+
 /// The ids of one key's superseded versions, oldest first.
 ///
 /// Most keys have none, one or two. A hot key has as many as there are subscribers asleep at different
@@ -40,15 +42,19 @@ impl Chain {
 
     /// The newest version with a sequence number of at most `seq`.
     #[inline(always)]
-    pub(super) fn newest_up_to(&self, seq: u64, seq_of: impl Fn(u32) -> u64) -> Option<u32> {
+    pub(super) fn newest_up_to<'a, V>(
+        &self,
+        seq: u64,
+        olds: impl Fn(u32) -> &'a OldNode<V>,
+    ) -> Option<&'a OldNode<V>> {
+        let known = |id| Some(olds(id)).filter(|old| old.seq <= seq);
         match self {
             Self::Empty => None,
-            Self::One(id) => (seq_of(*id) <= seq).then_some(*id),
-            Self::Two([_, second]) if seq_of(*second) <= seq => Some(*second),
-            Self::Two([first, _]) => (seq_of(*first) <= seq).then_some(*first),
+            Self::One(id) => known(*id),
+            Self::Two([first, second]) => known(*second).or_else(|| known(*first)),
             Self::Many(many) => {
-                let newer = many.0.partition_point(|id| seq_of(*id) <= seq);
-                many.0.get(newer.checked_sub(1)?).copied()
+                let newer = many.0.partition_point(|id| olds(*id).seq <= seq);
+                known(*many.0.get(newer.checked_sub(1)?)?)
             }
         }
     }

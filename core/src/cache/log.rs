@@ -331,12 +331,10 @@ impl<K: Key, V: Clone> Log<K, V> {
 
     /// The version in a chain that was in force at `position`, if it was a value.
     pub(super) fn value_at(&self, chain: &Chain, position: u64) -> Option<(&V, Birth)> {
-        let olds = &self.nodes.olds;
-        let seq_of = |id: u32| {
+        let old = chain.newest_up_to(position, |id| {
             self.count_step();
-            olds[id].seq
-        };
-        let old = &olds[chain.newest_up_to(position, seq_of)?];
+            &self.nodes.olds[id]
+        })?;
         match &old.state {
             OldState::Value(value) if position < old.until => Some((value, old.birth)),
             OldState::Value(_) | OldState::Deleted { .. } | OldState::Vacant => None,
