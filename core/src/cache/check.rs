@@ -130,8 +130,11 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
                 };
                 assert!(node.cost >= OLD_COST + carried.unwrap_or(0));
                 let owner = log.pins.get(node.owner).map(|_| node.owner);
-                let pays =
-                    |owner: u64| log.pins.oldest_covering(node.seq, node.until) == Some(owner);
+                let pays = |owner: u64| {
+                    log.pins
+                        .oldest_covering(node.seq, node.until)
+                        .is_some_and(|pin| pin.position == owner)
+                };
                 assert!(owner.is_none_or(pays), "the oldest pays");
                 olds += 1;
                 retained += u128::from(node.cost);

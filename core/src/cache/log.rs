@@ -9,7 +9,7 @@ use crate::probe::{canary, reach};
 use super::chain::Chain;
 use super::entries::{Birth, Live, State};
 use super::nodes::{Link, Nodes, OldNode, OldState};
-use super::pins::Pins;
+use super::pins::{Found, Pins};
 
 /// What an entry, and what a superseded value costs beside its content, in bytes. Constants
 /// rather than `size_of`, so that limits are hit at the same point on every target (P11).
@@ -18,6 +18,14 @@ pub(super) const ENTRY_COST: u64 = 128;
 /// the key is created again. Paid in advance, so that a subscriber is charged with the same
 /// whoever else is there (P10).
 pub(super) const OLD_COST: u64 = 2 * 96;
+
+/// For whom a version is kept.
+enum Keeper {
+    /// The pin that pays for a value.
+    Pin(Found),
+    /// The passes that end here, and must still hand out a tombstone.
+    Passes(u64),
+}
 
 #[derive(Clone)]
 pub(super) struct Log<K, V> {
@@ -120,17 +128,15 @@ impl<K: Key, V: Clone> Log<K, V> {
     fn supersede(&mut self, id: u32, until: u64) {
         let entries = &self.nodes.entries;
         let seq = entries.seq(id);
-        if entries.is_live(id) && self.keeper(false, seq, until).is_none() {
-            return;
-        }
-        self.drop_tombstone(id);
-        let entries = &self.nodes.entries;
         let deleted = match entries.state(id) {
             Some(State::Live(_)) => None,
             Some(State::Dead { inferred, .. }) => Some(inferred),
             None => return,
         };
-        let Some(owner) = self.keeper(deleted.is_some(), seq, until) else {
+        if deleted.is_some() {
+            self.drop_tombstone(id);
+        }
+        let Some(keeper) = self.keeper(deleted.is_some(), seq, until) else {
             return;
         };
         let entries = &mut self.nodes.entries;
@@ -165,7 +171,7 @@ impl<K: Key, V: Clone> Log<K, V> {
         if in_list {
             self.nodes.insert_after(Link::entry(id), Link::old(old));
         }
-        self.give(old, owner);
+        self.give(old, keeper);
     }
 
     /// What a tombstone costs, its key included.
@@ -199,7 +205,6 @@ impl<K: Key, V: Clone> Log<K, V> {
     }
 
     fn drop_tombstone(&mut self, id: u32) {
-        // In this order: most are no tombstones, and what they superseded is best left alone.
         if let Some(cost) = self.tombstone_cost(id)
             && let Some(newest) = self.newest_value(id)
         {
@@ -226,18 +231,23 @@ impl<K: Key, V: Clone> Log<K, V> {
         }
     }
 
-    /// Makes the pin at `owner` pay for a value that nobody pays for, or keeps a tombstone for the
-    /// passes that end there.
-    fn give(&mut self, old: u32, owner: u64) {
+    /// Makes a pin pay for a value that nobody pays for, or keeps a tombstone for the passes that
+    /// end somewhere.
+    fn give(&mut self, old: u32, keeper: Keeper) {
         let node = &mut self.nodes.olds[old];
-        node.owner = owner;
-        if matches!(node.state, OldState::Deleted { .. }) {
-            node.next_owned = self.pins.keep_tombstone(owner, old);
-        } else if let Some(pin) = self.pins.get_mut(owner) {
-            node.next_owned = pin.owned.replace(old);
-            pin.charge += u128::from(node.cost);
-            if pin.charge > self.limit {
-                self.lapse(owner);
+        match keeper {
+            Keeper::Passes(end) => {
+                node.owner = end;
+                node.next_owned = self.pins.keep_tombstone(end, old);
+            }
+            Keeper::Pin(found) => {
+                let pin = self.pins.found_mut(found);
+                node.owner = found.position;
+                node.next_owned = pin.owned.replace(old);
+                pin.charge += u128::from(node.cost);
+                if pin.charge > self.limit {
+                    self.lapse(found.position);
+                }
             }
         }
     }
@@ -275,13 +285,13 @@ impl<K: Key, V: Clone> Log<K, V> {
         let old = &self.nodes.olds[orphan];
         let deleted = matches!(old.state, OldState::Deleted { .. });
         match self.keeper(deleted, old.seq, old.until) {
-            Some(owner) => {
+            Some(keeper) => {
                 reach!("superseded version handed to the next older subscriber");
                 reach!(
                     "tombstone outlived by two subscribers",
                     self.nodes.olds[orphan].cost >= ENTRY_COST + OLD_COST
                 );
-                self.give(orphan, owner);
+                self.give(orphan, keeper);
                 None
             }
             None => self.free(orphan),
@@ -291,11 +301,12 @@ impl<K: Key, V: Clone> Log<K, V> {
     /// For whom a version that was in force in `[seq, until)` is kept: a value for the oldest pin
     /// that covers it, which pays; a tombstone for a pass under way that must still hand it out. (A
     /// subscriber at rest does not care: having nothing is the same with a tombstone and without.)
-    fn keeper(&self, deleted: bool, seq: u64, until: u64) -> Option<u64> {
+    fn keeper(&self, deleted: bool, seq: u64, until: u64) -> Option<Keeper> {
         if deleted {
-            self.pins.oldest_pass_covering(seq, until)
+            let end = self.pins.oldest_pass_covering(seq, until);
+            end.map(Keeper::Passes)
         } else {
-            self.pins.oldest_covering(seq, until)
+            self.pins.oldest_covering(seq, until).map(Keeper::Pin)
         }
     }
 
@@ -309,16 +320,15 @@ impl<K: Key, V: Clone> Log<K, V> {
         if in_list {
             self.nodes.unlink(Link::old(old));
         }
-        let carried = self.newest_value(id) == Some(old);
+        let is_dead = matches!(self.nodes.entries.state(id), Some(State::Dead { .. }));
+        let carried = is_dead && self.newest_value(id) == Some(old);
         let Nodes { entries, olds, .. } = &mut self.nodes;
         entries.remove_old(id, seq, |id| olds[id].seq);
         self.retained -= u128::from(olds.remove(old).cost);
-        let is_last = entries.chain(id).is_empty();
-        let is_dead = matches!(entries.state(id), Some(State::Dead { .. }));
-        if is_dead && is_last {
+        if is_dead && entries.chain(id).is_empty() {
             return self.forget(id).map(|key| (id, key));
         }
-        if is_dead && carried {
+        if carried {
             self.carry_tombstone(id);
         }
         None

@@ -16,6 +16,13 @@ pub(super) struct Pin {
     pub(super) charge: u128,
 }
 
+/// Where a pin was found: with ten thousand sleepers, nobody wants to look for it twice.
+#[derive(Clone, Copy)]
+pub(super) struct Found {
+    pub(super) position: u64,
+    id: u32,
+}
+
 /// The passes under way that end at one position.
 #[derive(Clone, Default)]
 pub(super) struct PassEnd {
@@ -34,7 +41,7 @@ pub(super) struct Pins {
     /// pin that pays in an index that must fit into the processor's cache.
     index: BTreeMap<u64, u32>,
     /// The first and the last of the index: most changes need no other.
-    oldest: Option<(u64, u32)>,
+    oldest: Option<Found>,
     newest: u64,
     /// Which subscriber (by its slot) holds which position, as base or as end of its pass. A pin
     /// lives as long as somebody holds it.
@@ -70,9 +77,14 @@ impl Pins {
         Some(&mut self.pins[id])
     }
 
+    /// A pin that has just been found.
+    pub(super) fn found_mut(&mut self, found: Found) -> &mut Pin {
+        &mut self.pins[found.id]
+    }
+
     fn find(&self, position: u64) -> Option<u32> {
         match self.oldest {
-            Some((oldest, id)) if oldest == position => Some(id),
+            Some(oldest) if oldest.position == position => Some(oldest.id),
             _ => self.index.get(&position).copied(),
         }
     }
@@ -90,7 +102,7 @@ impl Pins {
                 })
             });
             // Who holds a position begins at the tail, so none is before the oldest.
-            self.oldest.get_or_insert((position, id));
+            self.oldest.get_or_insert(Found { position, id });
             self.newest = position;
         }
     }
@@ -114,9 +126,8 @@ impl Pins {
 
     fn end(&mut self, position: u64) -> Option<u32> {
         let id = self.index.remove(&position)?;
-        if self.oldest == Some((position, id)) {
-            let first = self.index.first_key_value();
-            self.oldest = first.map(|(position, id)| (*position, *id));
+        if self.oldest.is_some_and(|oldest| oldest.id == id) {
+            self.oldest = self.index.first_key_value().map(found);
         }
         if self.newest == position {
             let last = self.index.last_key_value();
@@ -147,16 +158,16 @@ impl Pins {
 
     /// The oldest pin that covers a version in force in `[seq, until)`: the slowest subscriber
     /// pays, and a quick one moves nothing.
-    pub(super) fn oldest_covering(&self, seq: u64, until: u64) -> Option<u64> {
-        let (oldest, _) = self.oldest?;
-        let first = if seq <= oldest {
+    pub(super) fn oldest_covering(&self, seq: u64, until: u64) -> Option<Found> {
+        let oldest = self.oldest?;
+        let first = if seq <= oldest.position {
             oldest
         } else if seq > self.newest {
             return None;
         } else {
-            *self.index.range(seq..).next()?.0
+            found(self.index.range(seq..).next()?)
         };
-        (first < until).then_some(first)
+        (first.position < until).then_some(first)
     }
 
     /// The oldest end of a pass under way that covers a tombstone in force in `[seq, until)`.
@@ -247,5 +258,12 @@ impl Pins {
     #[cfg(feature = "simulated")]
     pub(super) fn orphans(&self) -> &[u32] {
         &self.orphans
+    }
+}
+
+fn found((position, id): (&u64, &u32)) -> Found {
+    Found {
+        position: *position,
+        id: *id,
     }
 }
