@@ -340,6 +340,7 @@ impl<K: Key, V: Clone> Log<K, V> {
     }
 
     /// The version in a chain that was in force at `position`, if it was a value.
+    #[inline(always)]
     pub(super) fn value_at(&self, chain: &Chain, position: u64) -> Option<(&V, Birth)> {
         let old = chain.newest_up_to(position, |id| {
             self.count_step();

@@ -26,6 +26,8 @@ pub(super) struct Span<'a, K, V> {
     pub(super) end: u64,
     pub(super) partition: Option<Partition>,
     pub(super) redeliver: bool,
+    /// Whether [`Log::plain_update`] may answer: there was a state before, and nobody asks which
+    /// objects are in it.
     pub(super) plain: bool,
     pub(super) before: Option<&'a Filter<K, V>>,
     pub(super) after: Option<&'a Filter<K, V>>,
@@ -84,6 +86,7 @@ impl<K: Key, V: Clone> Log<K, V> {
     }
 
     /// What most nodes are to most passes: a newer version of what was seen, and no filter that asks.
+    #[inline(always)]
     pub(super) fn plain_update(&self, link: Link, span: &Span<'_, K, V>) -> Option<(&K, &V, &V)> {
         let Node::Entry(id) = link.node() else {
             return None;
