@@ -102,8 +102,8 @@ impl<K: Key, V: Clone> Log<K, V> {
             return None;
         }
         let (old, birth) = self.value_at(now.chain, span.base)?;
-        let key = now.key;
-        (birth.at == now.birth.at).then_some((key, old, new))
+        let old = if canary!(OldIsCurrent) { new } else { old };
+        (birth.at == now.birth.at).then_some((now.key, old, new))
     }
 
     /// The step from what the subscriber was handed of a key to what the key is now (P4).
