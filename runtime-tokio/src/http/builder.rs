@@ -15,15 +15,20 @@ use serde::de::DeserializeOwned;
 use super::connect::{Connect, Dial, Target, TcpConnector};
 use super::path::encode;
 use super::request::Client;
-use super::tls::{Roots, Tls};
+use super::tls::{Identity, Roots, Tls};
 use super::{HttpSource, Transport};
 
 /// The least that hyper reads a head into.
 const LEAST_HEADER_BYTES: usize = 8 << 10;
 
-/// What one answer may cost in memory. Beyond a limit the attempt fails, or the line is skipped.
+/// What one answer may cost. Beyond a limit the attempt fails, or the line is skipped.
+///
+/// How long to wait for answers, and how many objects and pages to take, is the engine's to decide:
+/// see [`Timing`](reflet_core::Timing) and [`Limits`](reflet_core::Limits).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HttpLimits {
+    /// The longest time to open a connection, TLS included. Default: 5 s.
+    pub connect_timeout: Duration,
     /// The most bytes of a page, or of the answer to a poll. Default: 64 MiB.
     pub page_bytes: usize,
     /// The most bytes of a line of a watch. A longer one is skipped and reported; one of more than
@@ -36,6 +41,7 @@ pub struct HttpLimits {
 impl Default for HttpLimits {
     fn default() -> Self {
         Self {
+            connect_timeout: Duration::from_secs(5),
             page_bytes: 64 << 20,
             line_bytes: 8 << 20,
             header_bytes: 64 << 10,
@@ -58,6 +64,8 @@ pub enum BuildError {
     ReservedHeader(HeaderName),
     /// A root certificate could not be read, in these words.
     InvalidRoot(String),
+    /// The client certificate or its key cannot be used, in these words, which never quote them.
+    InvalidIdentity(&'static str),
     /// No root certificate was found, so that no server could be trusted; the platform's words.
     NoRoots(Option<String>),
     /// TLS could not be set up, in these words.
@@ -72,6 +80,7 @@ impl fmt::Display for BuildError {
             Self::InvalidCollection(name) => write!(f, "{name:?} cannot be a collection's name"),
             Self::ReservedHeader(name) => write!(f, "the header {name} cannot be set"),
             Self::InvalidRoot(words) => write!(f, "a root certificate cannot be read: {words}"),
+            Self::InvalidIdentity(words) => write!(f, "the client certificate: {words}"),
             Self::NoRoots(None) => f.write_str("there is no root certificate"),
             Self::NoRoots(Some(words)) => write!(f, "there is no root certificate: {words}"),
             Self::Tls(words) => write!(f, "TLS: {words}"),
@@ -89,8 +98,8 @@ pub struct HttpSourceBuilder<T> {
     headers: Vec<(HeaderName, HeaderValue)>,
     dial: Box<dyn Dial>,
     roots: Roots,
+    identity: Option<Identity>,
     limits: HttpLimits,
-    connect_timeout: Duration,
     heartbeat: Duration,
     fresh_lists: bool,
     value: PhantomData<fn() -> T>,
@@ -105,8 +114,8 @@ impl<T: DeserializeOwned + Send + Sync + 'static> HttpSourceBuilder<T> {
             headers: Vec::new(),
             dial: Box::new(TcpConnector),
             roots: Roots::default(),
+            identity: None,
             limits: HttpLimits::default(),
-            connect_timeout: Duration::from_secs(5),
             heartbeat: Duration::from_secs(10),
             fresh_lists: false,
             value: PhantomData,
@@ -153,17 +162,22 @@ impl<T: DeserializeOwned + Send + Sync + 'static> HttpSourceBuilder<T> {
         self
     }
 
-    /// What one answer may cost in memory.
+    /// Shows this certificate to a server that asks for one: the chain as PEM, the client's own
+    /// certificate first, and its private key as PEM (PKCS#8, PKCS#1 or SEC1). The key is never
+    /// shown. Only for `https`.
     #[must_use]
-    pub fn limits(mut self, limits: HttpLimits) -> Self {
-        self.limits = limits;
+    pub fn client_certificate_pem(mut self, chain: &[u8], key: &[u8]) -> Self {
+        self.identity = Some(Identity {
+            chain: chain.to_vec(),
+            key: key.to_vec(),
+        });
         self
     }
 
-    /// The longest time to open a connection, TLS included. Default: 5 s.
+    /// What one answer may cost.
     #[must_use]
-    pub fn connect_timeout(mut self, wait: Duration) -> Self {
-        self.connect_timeout = wait;
+    pub fn limits(mut self, limits: HttpLimits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -186,7 +200,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> HttpSourceBuilder<T> {
     /// The source. Reads the platform's root certificates, for `https`; opens no connection.
     ///
     /// # Errors
-    /// What is wrong with the URL, the name, a header or a root certificate.
+    /// What is wrong with the URL, the name, a header or a certificate.
     pub fn build(self) -> Result<HttpSource<T>, BuildError> {
         let base = Base::parse(&self.url)?;
         if ["", ".", ".."].contains(&self.collection.as_str()) {
@@ -196,14 +210,14 @@ impl<T: DeserializeOwned + Send + Sync + 'static> HttpSourceBuilder<T> {
         let tls = base
             .target
             .https
-            .then(|| Tls::new(&base.target, &self.roots));
+            .then(|| Tls::new(&base.target, &self.roots, self.identity));
         let client = Client {
             tls: tls.transpose()?,
             target: base.target,
             authority: base.authority,
             headers: checked(self.headers)?,
             dial: self.dial,
-            connect_timeout: self.connect_timeout,
+            connect_timeout: self.limits.connect_timeout,
             max_header_bytes: self.limits.header_bytes.max(LEAST_HEADER_BYTES),
             kept: Mutex::new(None),
         };

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio_rustls::TlsConnector;
 
@@ -57,6 +57,31 @@ impl Roots {
     }
 }
 
+/// What the client shows of itself to a server that asks. Has no `Debug`: it holds a secret.
+pub(super) struct Identity {
+    pub(super) chain: Vec<u8>,
+    pub(super) key: Vec<u8>,
+}
+
+type Certified = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+impl Identity {
+    /// The parser's own words can quote what it could not read, so they are not passed on.
+    fn read(&self) -> Result<Certified, BuildError> {
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(&self.chain)
+            .collect::<Result<_, _>>()
+            .map_err(|_| BuildError::InvalidIdentity("the chain is not PEM"))?;
+        if chain.is_empty() {
+            return Err(BuildError::InvalidIdentity(
+                "there is no certificate in the chain",
+            ));
+        }
+        let key = PrivateKeyDer::from_pem_slice(&self.key)
+            .map_err(|_| BuildError::InvalidIdentity("there is no key that can be read"))?;
+        Ok((chain, key))
+    }
+}
+
 /// The client's side of TLS for one server.
 pub(super) struct Tls {
     connector: TlsConnector,
@@ -64,16 +89,28 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    pub(super) fn new(target: &Target, roots: &Roots) -> Result<Self, BuildError> {
+    pub(super) fn new(
+        target: &Target,
+        roots: &Roots,
+        identity: Option<Identity>,
+    ) -> Result<Self, BuildError> {
         let name = ServerName::try_from(target.host.clone())
             .map_err(|error| BuildError::InvalidUrl(error.to_string()))?;
         // The provider is named, so that another crate's choice for the process changes nothing.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| BuildError::Tls(error.to_string()))?
-            .with_root_certificates(roots.load()?)
-            .with_no_client_auth();
+            .with_root_certificates(roots.load()?);
+        let mut config = match identity {
+            None => config.with_no_client_auth(),
+            Some(identity) => {
+                let (chain, key) = identity.read()?;
+                let words = "the key is not the certificate's, or one of them is of no known kind";
+                let unfit = |_| BuildError::InvalidIdentity(words);
+                config.with_client_auth_cert(chain, key).map_err(unfit)?
+            }
+        };
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             connector: TlsConnector::from(Arc::new(config)),

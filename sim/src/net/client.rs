@@ -9,7 +9,7 @@ use fastrand::Rng;
 use hyper_util::rt::TokioIo;
 use madsim::net::TcpStream;
 use reflet_core::{Config, Notice as EngineNotice};
-use reflet_tokio::http::{Connect, HttpSource, Target};
+use reflet_tokio::http::{Connect, HttpLimits, HttpSource, Target};
 use reflet_tokio::{Informer, Notice, Notices, Source as _};
 
 use super::audit::Shown;
@@ -89,7 +89,10 @@ fn start(
     let mut source = HttpSource::<Value>::builder(&format!("http://{HOST}"), COLLECTION)
         .transport(plan.transport)
         .heartbeat(world.plan.publishing.heartbeat)
-        .connect_timeout(plan.connect_timeout)
+        .limits(HttpLimits {
+            connect_timeout: plan.connect_timeout,
+            ..HttpLimits::default()
+        })
         .header(
             reflet_tokio::http::HeaderName::from_static(INFORMER),
             name.parse().map_err(|_| "not a header")?,
