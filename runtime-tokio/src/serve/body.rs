@@ -4,15 +4,17 @@
 //! nesting can exhaust the stack.
 
 use std::error::Error;
+use std::time::Duration;
 
 use axum::body::to_bytes;
 use axum::extract::Request;
 use bytes::Bytes;
-use http::HeaderMap;
 use http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
+use http::{HeaderMap, StatusCode};
 use http_body_util::LengthLimitError;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use tokio::time::timeout;
 
 use super::json;
 use super::object::{Change, Precondition};
@@ -65,7 +67,7 @@ pub(super) async fn read_value(
     request: Request,
     options: &CollectionOptions,
 ) -> Result<Box<RawValue>, Failure> {
-    let body = read_body(request, options.max_value_bytes).await?;
+    let body = read_body(request, options.max_value_bytes, options.body_timeout).await?;
     serde_json::from_slice(&body).map_err(broken)
 }
 
@@ -74,13 +76,22 @@ pub(super) async fn read_changes(
     request: Request,
     options: &CollectionOptions,
 ) -> Result<Vec<Change>, Failure> {
-    let body = read_body(request, options.max_transaction_bytes).await?;
+    let limit = options.max_transaction_bytes;
+    let body = read_body(request, limit, options.body_timeout).await?;
     let ChangesBody { changes } = serde_json::from_slice(&body).map_err(broken)?;
     changes.into_iter().map(ChangeBody::change).collect()
 }
 
-async fn read_body(request: Request, limit: usize) -> Result<Bytes, Failure> {
-    to_bytes(request.into_body(), limit).await.map_err(|error| {
+async fn read_body(request: Request, limit: usize, wait: Duration) -> Result<Bytes, Failure> {
+    let read = timeout(wait, to_bytes(request.into_body(), limit)).await;
+    let read = read.map_err(|_| {
+        Failure::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "Timeout",
+            format!("the body did not come within {wait:?}"),
+        )
+    })?;
+    read.map_err(|error| {
         if error
             .source()
             .is_some_and(|source| source.is::<LengthLimitError>())

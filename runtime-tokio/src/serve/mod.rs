@@ -14,7 +14,7 @@
 //! let written = routes.put("hello", to_raw_value("world")?, Precondition::Absent)?;
 //! assert_eq!(written.version, 1);
 //!
-//! // Anybody may list and watch; `writable(true)` would also let them write.
+//! // Anybody may list and watch; `writable(true)` would also let them write, and `access` says who.
 //! let router: axum::Router = Publish::new().collection(&routes).router();
 //! # drop(router);
 //! # Ok(())
@@ -26,9 +26,13 @@
 //! its connection ends. The server around it should therefore cut off connections whose writes
 //! make no progress for a while.
 //!
+//! So are clients that are slow to send a request's head: how long a body may take is decided here
+//! ([`CollectionOptions::body_timeout`]), the rest is the server's.
+//!
 //! This module never spawns a task or a thread, never opens a socket and never reads a clock other
 //! than tokio's: the server around it decides all that.
 
+mod access;
 mod body;
 mod collection;
 mod digest;
@@ -46,6 +50,7 @@ mod state;
 mod watch;
 mod write;
 
+pub use access::{Access, AccessError, ClientId, Rights};
 pub use collection::{Collection, Committed, Written};
 pub use digest::object_digest;
 pub use error::{JournalError, KeyProblem, OpenError, RestoreError, WriteError};

@@ -27,6 +27,8 @@ pub struct CollectionOptions {
     pub max_changes: usize,
     /// Largest body of a `POST` with several changes, in bytes. Default: 8 MiB.
     pub max_transaction_bytes: usize,
+    /// Longest time for a body to arrive whole. Default: 30 s.
+    pub body_timeout: Duration,
     /// Most transactions kept to resume from. Default: 16,384.
     pub history_transactions: usize,
     /// Most bytes kept to resume from, as an estimate that counts the encoded lines and the
@@ -66,6 +68,7 @@ impl Default for CollectionOptions {
             max_value_depth: 100,
             max_changes: 10_000,
             max_transaction_bytes: 8 << 20,
+            body_timeout: Duration::from_secs(30),
             history_transactions: 16_384,
             history_bytes: 64 << 20,
             default_page_items: 500,

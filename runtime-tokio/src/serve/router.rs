@@ -7,11 +7,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{RawPathParams, Request, State};
+use axum::extract::{Extension, RawPathParams, Request, State};
+use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{any, get};
 use http::{StatusCode, Uri};
 
+use super::access::{Access, Caller, Watches, check};
 use super::body::{read_changes, read_precondition, read_value};
 use super::collection::{Collection, Committed, Written};
 use super::json;
@@ -26,11 +28,25 @@ use crate::probe::reach;
 /// Collects what a server publishes, and makes a router of it.
 ///
 /// The routes are all below `/v1/{collection}`; nest the router to have them elsewhere. Who may
-/// read or write is for a layer around the router to decide.
-#[derive(Clone, Debug, Default)]
+/// read or write says [`access`](Self::access), or a layer around the router.
+#[derive(Clone, Debug)]
 pub struct Publish {
     collections: BTreeMap<String, Collection>,
     writable: bool,
+    /// `None`: everybody has every right.
+    pub(super) access: Option<Access>,
+    max_watchers_per_client: usize,
+}
+
+impl Default for Publish {
+    fn default() -> Self {
+        Self {
+            collections: BTreeMap::new(),
+            writable: false,
+            access: None,
+            max_watchers_per_client: 1_000,
+        }
+    }
 }
 
 impl Publish {
@@ -55,6 +71,24 @@ impl Publish {
         self
     }
 
+    /// Who may do what. Default: everybody may read, and write where it is
+    /// [`writable`](Self::writable).
+    #[must_use]
+    pub fn access(mut self, access: Access) -> Self {
+        self.access = Some(access);
+        self
+    }
+
+    /// Most watches and waiting polls of one client at a time, over all collections. A client is
+    /// known by its token, or else by the [`ClientId`](super::ClientId) that the embedding server
+    /// puts into the request; those without either are not told apart, and only bounded together,
+    /// by [`max_watchers`](super::CollectionOptions::max_watchers). Default: 1,000.
+    #[must_use]
+    pub fn max_watchers_per_client(mut self, most: usize) -> Self {
+        self.max_watchers_per_client = most;
+        self
+    }
+
     /// The router.
     pub fn router(self) -> Router {
         let (mut whole, mut one) = (get(read), get(read_one));
@@ -62,17 +96,21 @@ impl Publish {
             whole = whole.post(transact);
             one = one.put(put).delete(delete);
         }
+        let published = Arc::new(self);
+        let watches = Watches::new(published.max_watchers_per_client);
+        let checked = from_fn_with_state((Arc::clone(&published), watches), check);
         Router::new()
             .route("/v1/{collection}", whole.fallback(refuse_method))
             .route("/v1/{collection}/", any(refuse_empty_key))
             .route("/v1/{collection}/{*key}", one.fallback(refuse_method))
-            .with_state(Arc::new(self))
+            .route_layer(checked)
+            .with_state(published)
     }
 }
 
 /// What every handler begins with.
 type Published = State<Arc<Publish>>;
-type Path = Result<RawPathParams, RawPathParamsRejection>;
+pub(super) type Path = Result<RawPathParams, RawPathParamsRejection>;
 type Answer = Result<Response, Refused>;
 
 /// The collection of a path, and its key if the path has one.
@@ -82,19 +120,20 @@ fn find(published: &Publish, path: Path) -> Result<(Collection, String), Refused
         head: None,
     };
     let path = path.map_err(|_| nowhere(Failure::bad_request("the path is not UTF-8")))?;
-    // Later parameters win: an outer router may have some of the same name.
-    let last = |name| {
-        path.iter()
-            .filter(|(key, _)| *key == name)
-            .last()
-            .map(|(_, value)| value)
-    };
-    let collection = last("collection").and_then(|name| published.collections.get(name));
+    let collection = last(&path, "collection").and_then(|name| published.collections.get(name));
     let missing = || nowhere(Failure::not_found("there is no such collection"));
     Ok((
         collection.ok_or_else(missing)?.clone(),
-        last("key").unwrap_or_default().into(),
+        last(&path, "key").unwrap_or_default().into(),
     ))
+}
+
+/// Later parameters win: an outer router may have some of the same name.
+pub(super) fn last<'p>(path: &'p RawPathParams, name: &str) -> Option<&'p str> {
+    path.iter()
+        .filter(|(key, _)| *key == name)
+        .last()
+        .map(|(_, value)| value)
 }
 
 impl Collection {
@@ -119,7 +158,12 @@ async fn refuse_empty_key(State(published): Published, path: Path) -> Answer {
     Err(collection.refuse(Failure::bad_request("the key is empty")))
 }
 
-async fn read(State(published): Published, path: Path, uri: Uri) -> Answer {
+async fn read(
+    State(published): Published,
+    path: Path,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Answer {
     let (collection, _) = find(&published, path)?;
     match Read::parse(&uri).map_err(|failure| collection.refuse(failure))? {
         Read::List {
@@ -127,12 +171,12 @@ async fn read(State(published): Published, path: Path, uri: Uri) -> Answer {
             from,
             at_least,
         } => list(&collection, limit, from, at_least),
-        Read::Watch { resume, timeout } => watch(&collection, &resume, timeout),
+        Read::Watch { resume, timeout } => watch(&collection, &caller, &resume, timeout),
         Read::Poll {
             resume,
             wait,
             limit,
-        } => poll(&collection, &resume, wait, limit).await,
+        } => poll(&collection, &caller, &resume, wait, limit).await,
     }
 }
 
@@ -206,14 +250,20 @@ fn items(collection: &Collection, limit: Option<u64>) -> usize {
     asked.min(options.max_page_items).max(1)
 }
 
-fn watch(collection: &Collection, resume: &Resume, timeout: Option<Duration>) -> Answer {
-    let (watcher, head, digest) = Watcher::open(collection, resume)?;
+fn watch(
+    collection: &Collection,
+    caller: &Caller,
+    resume: &Resume,
+    timeout: Option<Duration>,
+) -> Answer {
+    let (watcher, head, digest) = Watcher::open(collection, caller, resume)?;
     let lines = Body::from_stream(watcher.lines(digest, timeout));
     Ok(response(StatusCode::OK, Some(&head), JSON_LINES, lines))
 }
 
 async fn poll(
     collection: &Collection,
+    caller: &Caller,
     resume: &Resume,
     wait: Option<Duration>,
     limit: Option<u64>,
@@ -224,7 +274,7 @@ async fn poll(
         bytes: options.max_page_bytes,
     };
     let wait = wait.unwrap_or(Duration::MAX).min(options.max_poll_wait);
-    let (watcher, _, _) = Watcher::open(collection, resume)?;
+    let (watcher, _, _) = Watcher::open(collection, caller, resume)?;
     let (news, head) = watcher.poll(wait, portion).await?;
     let Some(last) = news.last() else {
         return Ok(response(

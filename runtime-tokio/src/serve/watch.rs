@@ -13,6 +13,7 @@ use http::StatusCode;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
 
+use super::access::{Caller, Place};
 use super::collection::{Collection, Shared};
 use super::history::Transaction;
 use super::json;
@@ -31,12 +32,15 @@ pub(super) struct Watcher {
     position: Position,
     /// Frees the place among the watchers when the client goes away.
     _place: OwnedSemaphorePermit,
+    /// The same among those of this client.
+    _own_place: Option<Place>,
 }
 
 impl Watcher {
     /// Grants a watch, and says where the collection is and the digest where the watch begins.
     pub(super) fn open(
         collection: &Collection,
+        caller: &Caller,
         resume: &Resume,
     ) -> Result<(Self, Head, u64), Refused> {
         let shared = Arc::clone(&collection.shared);
@@ -55,11 +59,16 @@ impl Watcher {
             reach!("one watcher too many");
             return Err(too_many_watchers().at(head));
         };
+        let own_place = match caller.watch() {
+            Ok(own_place) => own_place,
+            Err(failure) => return Err(failure.at(head)),
+        };
         Ok((
             Self {
                 shared,
                 position,
                 _place: place,
+                _own_place: own_place,
             },
             head,
             digest,

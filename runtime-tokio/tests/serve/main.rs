@@ -3,6 +3,7 @@
 // Helpers of tests may fail like tests do.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
 mod exports;
 mod lists;
 mod polls;

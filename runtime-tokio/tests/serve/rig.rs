@@ -36,6 +36,14 @@ impl Rig {
         Self { things, router }
     }
 
+    /// A writable collection published as `setup` says.
+    pub(crate) fn published(setup: impl FnOnce(Publish) -> Publish) -> Self {
+        let things = Collection::new("things", CollectionOptions::default()).unwrap();
+        let publish = Publish::new().collection(&things).writable(true);
+        let router = setup(publish).router();
+        Self { things, router }
+    }
+
     /// A router that does not let clients write.
     pub(crate) fn reading(things: Collection) -> Self {
         let router = Publish::new().collection(&things).router();
