@@ -91,42 +91,52 @@ impl fmt::Display for BuildError {
 impl std::error::Error for BuildError {}
 
 /// Puts an [`HttpSource`] together; see [`HttpSource::builder`].
-pub struct HttpSourceBuilder<T> {
+///
+/// `P` is what is spoken over the connection; all that is said of the connection itself is the
+/// same for each.
+pub struct HttpSourceBuilder<T, P = Published> {
     url: String,
-    collection: String,
-    transport: Transport,
+    spoken: P,
     headers: Vec<(HeaderName, HeaderValue)>,
     dial: Box<dyn Dial>,
     roots: Roots,
     identity: Option<Identity>,
     limits: HttpLimits,
-    heartbeat: Duration,
-    fresh_lists: bool,
     value: PhantomData<fn() -> T>,
 }
 
-impl<T: DeserializeOwned + Send + Sync + 'static> HttpSourceBuilder<T> {
-    pub(super) fn new(url: &str, collection: &str) -> Self {
+/// A collection that a server publishes by Reflet's own protocol.
+#[derive(Debug)]
+pub struct Published {
+    collection: String,
+    transport: Transport,
+    heartbeat: Duration,
+    fresh_lists: bool,
+}
+
+impl Published {
+    pub(super) fn new(collection: &str) -> Self {
         Self {
-            url: url.to_owned(),
             collection: collection.to_owned(),
             transport: Transport::default(),
+            heartbeat: Duration::from_secs(10),
+            fresh_lists: false,
+        }
+    }
+}
+
+impl<T, P> HttpSourceBuilder<T, P> {
+    pub(super) fn new(url: &str, spoken: P) -> Self {
+        Self {
+            url: url.to_owned(),
+            spoken,
             headers: Vec::new(),
             dial: Box::new(TcpConnector),
             roots: Roots::default(),
             identity: None,
             limits: HttpLimits::default(),
-            heartbeat: Duration::from_secs(10),
-            fresh_lists: false,
             value: PhantomData,
         }
-    }
-
-    /// How the collection is watched. Default: [`Transport::JsonLines`].
-    #[must_use]
-    pub fn transport(mut self, transport: Transport) -> Self {
-        self.transport = transport;
-        self
     }
 
     /// A header that is sent with every request. Mark a secret by
@@ -181,32 +191,12 @@ impl<T: DeserializeOwned + Send + Sync + 'static> HttpSourceBuilder<T> {
         self
     }
 
-    /// The longest quiet of the server's JSON lines. Default: 10 s, as the server's.
-    #[must_use]
-    pub fn heartbeat(mut self, interval: Duration) -> Self {
-        self.heartbeat = interval;
-        self
-    }
-
-    /// Whether each list shows what the collection holds when it is asked for, so that
-    /// [`Informer::fence`](crate::Informer::fence) can rely on it: the server is the one that is
-    /// written to, and no cache and no replica stands in between. Default: no.
-    #[must_use]
-    pub fn fresh_lists(mut self, fresh: bool) -> Self {
-        self.fresh_lists = fresh;
-        self
-    }
-
-    /// The source. Reads the platform's root certificates, for `https`; opens no connection.
+    /// What sends the requests, the path that all of them begin with, and what is spoken.
     ///
     /// # Errors
-    /// What is wrong with the URL, the name, a header or a certificate.
-    pub fn build(self) -> Result<HttpSource<T>, BuildError> {
+    /// What is wrong with the URL, a header or a certificate.
+    pub(super) fn connected(self) -> Result<Connected<P>, BuildError> {
         let base = Base::parse(&self.url)?;
-        if ["", ".", ".."].contains(&self.collection.as_str()) {
-            return Err(BuildError::InvalidCollection(self.collection));
-        }
-        let path = format!("{}/v1/{}", base.prefix, encode(&self.collection));
         let tls = base
             .target
             .https
@@ -221,24 +211,85 @@ impl<T: DeserializeOwned + Send + Sync + 'static> HttpSourceBuilder<T> {
             max_header_bytes: self.limits.header_bytes.max(LEAST_HEADER_BYTES),
             kept: Mutex::new(None),
         };
-        Ok(HttpSource {
+        Ok(Connected {
             client,
-            path,
-            transport: self.transport,
+            prefix: base.prefix,
             limits: self.limits,
-            heartbeat: self.heartbeat,
-            fresh_lists: self.fresh_lists,
-            value: self.value,
+            spoken: self.spoken,
         })
     }
 }
 
-impl<T> fmt::Debug for HttpSourceBuilder<T> {
+/// What is known once the connection's side of a source has been checked.
+pub(super) struct Connected<P> {
+    pub(super) client: Client,
+    /// Empty, or a path that starts with a slash and does not end with one.
+    pub(super) prefix: String,
+    pub(super) limits: HttpLimits,
+    pub(super) spoken: P,
+}
+
+impl<T: DeserializeOwned + Send + Sync + 'static> HttpSourceBuilder<T> {
+    /// How the collection is watched. Default: [`Transport::JsonLines`].
+    #[must_use]
+    pub fn transport(mut self, transport: Transport) -> Self {
+        self.spoken.transport = transport;
+        self
+    }
+
+    /// The longest quiet of the server's JSON lines. Default: 10 s, as the server's.
+    #[must_use]
+    pub fn heartbeat(mut self, interval: Duration) -> Self {
+        self.spoken.heartbeat = interval;
+        self
+    }
+
+    /// Whether each list shows what the collection holds when it is asked for, so that
+    /// [`Informer::fence`](crate::Informer::fence) can rely on it: the server is the one that is
+    /// written to, and no cache and no replica stands in between. Default: no.
+    #[must_use]
+    pub fn fresh_lists(mut self, fresh: bool) -> Self {
+        self.spoken.fresh_lists = fresh;
+        self
+    }
+
+    /// The source. Reads the platform's root certificates, for `https`; opens no connection.
+    ///
+    /// # Errors
+    /// What is wrong with the URL, the name, a header or a certificate.
+    pub fn build(self) -> Result<HttpSource<T>, BuildError> {
+        let Connected {
+            client,
+            prefix,
+            limits,
+            spoken,
+        } = self.connected()?;
+        let Published {
+            collection,
+            transport,
+            heartbeat,
+            fresh_lists,
+        } = spoken;
+        if ["", ".", ".."].contains(&collection.as_str()) {
+            return Err(BuildError::InvalidCollection(collection));
+        }
+        Ok(HttpSource {
+            client,
+            path: format!("{prefix}/v1/{}", encode(&collection)),
+            transport,
+            limits,
+            heartbeat,
+            fresh_lists,
+            value: PhantomData,
+        })
+    }
+}
+
+impl<T, P: fmt::Debug> fmt::Debug for HttpSourceBuilder<T, P> {
     /// Without the URL, which has not been checked for credentials yet.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpSourceBuilder")
-            .field("collection", &self.collection)
-            .field("transport", &self.transport)
+            .field("spoken", &self.spoken)
             .field("headers", &self.headers)
             .field("limits", &self.limits)
             .finish_non_exhaustive()

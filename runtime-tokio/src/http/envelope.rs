@@ -157,9 +157,9 @@ pub(super) struct Elements<'a> {
 }
 
 impl<'a> Elements<'a> {
-    /// `None` if it is not an array.
-    pub(super) fn of(array: &'a RawValue) -> Option<Self> {
-        let rest = array.get().strip_prefix('[')?;
+    /// `None` if it is not an array. It must be JSON, without space before it.
+    pub(super) fn of(array: &'a str) -> Option<Self> {
+        let rest = array.strip_prefix('[')?;
         Some(Self { rest })
     }
 }
@@ -206,12 +206,13 @@ fn refuse_damaged<V>(_: &[u8]) -> Result<V, String> {
     Err("the value is not UTF-8".to_owned())
 }
 
-fn payload<'a, V: 'static>(
-    value: Option<&'a RawValue>,
+/// The payload that this text is; `None`: the object has none.
+pub(super) fn payload<'a, V: 'static>(
+    value: Option<&'a str>,
     source: &Source<'_>,
     decoder: &'a Decoder<V>,
 ) -> Payload<'a, V> {
-    match value.map(RawValue::get) {
+    match value {
         None => Payload::Encoded(&[], &refuse_missing),
         Some(json) if source.damaged(json) => Payload::Encoded(json.as_bytes(), &refuse_damaged),
         Some(json) => Payload::Encoded(json.as_bytes(), decoder),
@@ -264,7 +265,7 @@ impl<'a> Item<'a> {
     ) -> Frame<'f, V> {
         Frame::Upsert {
             envelope: envelope(&self.key, &self.version, self.uid.as_ref(), size),
-            payload: payload(self.value, source, decoder),
+            payload: payload(self.value.map(RawValue::get), source, decoder),
             commit: None,
         }
     }
@@ -297,7 +298,7 @@ impl<'a> Event<'a> {
         let version = self.version.as_ref().ok_or("the event has no version")?;
         Ok(Frame::Upsert {
             envelope: envelope(key, version, self.uid.as_ref(), size),
-            payload: payload(self.value, source, decoder),
+            payload: payload(self.value.map(RawValue::get), source, decoder),
             commit: Some(commit),
         })
     }
@@ -319,7 +320,7 @@ impl<'a> Event<'a> {
                 .as_ref()
                 .map(|text| VersionRef::parse(text.as_str())),
             incarnation: incarnation(self.uid.as_ref()),
-            last: last.then(|| payload(self.value, source, decoder)),
+            last: last.then(|| payload(self.value.map(RawValue::get), source, decoder)),
             size,
             commit,
         })

@@ -54,7 +54,7 @@ async fn hand_over<V: Clone + Send + Sync + 'static>(
         reach!("page that is no JSON");
         malformed(&format!("the page: {}", in_words(&error)))
     })?;
-    let mut items = Elements::of(page.items)
+    let mut items = Elements::of(page.items.get())
         .ok_or_else(|| malformed("the page: items is not an array"))?
         .enumerate();
     sink.page(

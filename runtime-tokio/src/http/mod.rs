@@ -46,7 +46,7 @@ use std::time::Duration;
 use reflet_core::{Class, Failure, FailureClass, Feed, RevisionOrder, SourceProfile, WatchFrom};
 use serde::de::DeserializeOwned;
 
-pub use self::builder::{BuildError, HttpLimits, HttpSourceBuilder};
+pub use self::builder::{BuildError, HttpLimits, HttpSourceBuilder, Published};
 pub use self::connect::{Connect, Target, TcpConnector};
 pub use self::poll::PollTiming;
 pub use ::http::{HeaderName, HeaderValue};
@@ -82,7 +82,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> HttpSource<T> {
     /// `https://…`.
     #[must_use]
     pub fn builder(url: &str, collection: &str) -> HttpSourceBuilder<T> {
-        HttpSourceBuilder::new(url, collection)
+        HttpSourceBuilder::new(url, Published::new(collection))
     }
 }
 

@@ -144,7 +144,7 @@ async fn news<V: Clone + Send + Sync + 'static>(
     let source = Source::new(&body);
     let polled: Polled<'_> = serde_json::from_str(source.text())
         .map_err(|error| malformed(&format!("the answer to a poll: {}", in_words(&error))))?;
-    let mut elements = Elements::of(polled.events)
+    let mut elements = Elements::of(polled.events.get())
         .ok_or_else(|| malformed("the answer to a poll: events is not an array"))?;
     place.check(same_epoch(epoch, polled.epoch.as_ref())?.as_ref())?;
     let revision = stamped(&polled.revision)?;

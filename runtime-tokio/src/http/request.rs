@@ -57,8 +57,18 @@ impl Client {
         path: &str,
         accept: &'static str,
     ) -> Result<Answer<'_>, Failure> {
+        self.get_with(path, accept, &HeaderMap::new()).await
+    }
+
+    /// [`get`](Self::get) with headers that are this request's own.
+    pub(super) async fn get_with(
+        &self,
+        path: &str,
+        accept: &'static str,
+        own: &HeaderMap,
+    ) -> Result<Answer<'_>, Failure> {
         if let Some(mut kept) = self.take_kept() {
-            match kept.send(self.request(path, accept)?).await {
+            match kept.send(self.request(path, accept, own)?).await {
                 Ok(response) => {
                     reach!("kept connection used again");
                     return Ok(self.answer(response, kept));
@@ -71,7 +81,7 @@ impl Client {
             }
         }
         let mut connection = self.connect().await?;
-        let response = connection.send(self.request(path, accept)?).await;
+        let response = connection.send(self.request(path, accept, own)?).await;
         let response = response.map_err(|error| transport("no answer", &error))?;
         Ok(self.answer(response, connection))
     }
@@ -88,14 +98,19 @@ impl Client {
         }
     }
 
-    fn request(&self, path: &str, accept: &'static str) -> Result<Request<Empty<Bytes>>, Failure> {
+    fn request(
+        &self,
+        path: &str,
+        accept: &'static str,
+        own: &HeaderMap,
+    ) -> Result<Request<Empty<Bytes>>, Failure> {
         let mut request = Request::get(path)
             .body(Empty::new())
             .map_err(|error| Failure::new(FailureClass::Unexpected, error.to_string()))?;
         let headers = request.headers_mut();
         headers.insert(HOST, self.authority.clone());
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
-        for (name, value) in &self.headers {
+        for (name, value) in self.headers.iter().chain(own) {
             headers.append(name, value.clone());
         }
         Ok(request)
@@ -223,7 +238,8 @@ impl Answer<'_> {
         }
     }
 
-    fn text(&self, name: HeaderName) -> Result<Option<&str>, Failure> {
+    /// A header as text.
+    pub(super) fn text(&self, name: HeaderName) -> Result<Option<&str>, Failure> {
         let value = self.headers.get(&name).map(HeaderValue::to_str);
         value
             .transpose()
