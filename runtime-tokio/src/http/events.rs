@@ -1,4 +1,4 @@
-//! Turns the events of a watch into frames: line by line, or from the answer to a poll.
+//! Turns the events of a watch into frames, whatever transport brought them.
 
 use reflet_core::{Digest, Failure, FailureClass, Revision};
 
@@ -12,7 +12,7 @@ const BAD_IN_A_ROW: u32 = 16;
 
 /// One event as it came.
 pub(super) enum Entry<'a> {
-    /// Its JSON; on a stream of lines nothing at all is a heartbeat.
+    /// Its JSON; nothing at all is a heartbeat.
     Json(&'a str, &'a Source<'a>),
     /// It was too long to be kept: so many bytes.
     TooLong(usize),
@@ -31,7 +31,7 @@ enum Parsed<'a> {
 /// Reads the events of one attempt.
 pub(super) struct Events<'d, V> {
     decoder: &'d Decoder<V>,
-    /// Lines or events so far.
+    /// Events and heartbeats so far.
     count: u64,
     /// How many in a row could not be read.
     bad: u32,

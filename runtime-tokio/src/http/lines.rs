@@ -4,24 +4,7 @@ use std::mem;
 
 use bytes::{Bytes, BytesMut};
 
-/// How many times the limit a line may be long before the stream is given up.
-const GIVE_UP_FACTOR: usize = 8;
-
-/// Whole lines, or one that was too long to be kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Piece {
-    /// Whole lines, each with its line feed.
-    Lines(Bytes),
-    /// A line of so many bytes was skipped.
-    TooLong(usize),
-}
-
-/// A line is longer than anybody may be expected to read to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Endless {
-    /// How many bytes of it came.
-    pub(super) bytes: usize,
-}
+use super::pieces::{Endless, GIVE_UP_FACTOR, Piece};
 
 /// The part of a line that has come so far.
 #[derive(Debug)]

@@ -36,7 +36,7 @@ pub(super) async fn page<V: Clone + Send + Sync + 'static>(
     if answer.status() != StatusCode::OK {
         return Err(answer.refusal(Asked::List).await);
     }
-    answer.check_content()?;
+    answer.check_content("JSON")?;
     let epoch = answer.epoch()?;
     let alive = || sink.frame(Frame::Heartbeat);
     let body = answer.collect(max_bytes, alive).await?;

@@ -1,7 +1,8 @@
 //! The HTTP source: lists and watches a collection that a server publishes by Reflet's own
 //! protocol.
 //!
-//! A list is fetched page by page, a watch is a stream of JSON lines or a series of long polls.
+//! A list is fetched page by page; a watch is a stream of JSON lines or of server-sent events, or a
+//! series of long polls.
 //! Only the envelope of an object is parsed here; its payload is decoded when the cache does not
 //! hold that version yet. One bad object never costs the others.
 //!
@@ -28,8 +29,10 @@ mod failure;
 mod lines;
 mod list;
 mod path;
+mod pieces;
 mod poll;
 mod request;
+mod sse;
 mod tls;
 mod watch;
 
@@ -52,6 +55,7 @@ pub use self::poll::PollTiming;
 pub use ::http::{HeaderName, HeaderValue};
 
 use self::request::Client;
+use self::watch::Watch;
 use crate::source::{ListRequest, Sink, Source, WatchRequest};
 
 /// How a collection is watched.
@@ -60,6 +64,10 @@ pub enum Transport {
     /// One response that goes on for ever, a line per event.
     #[default]
     JsonLines,
+    /// One response that goes on for ever, in the framing of browsers' `EventSource`: for networks
+    /// and tools that know it. Where the server sends `retry:`, that is the least pause before the
+    /// next attempt, also after a clean end.
+    ServerSentEvents,
     /// Requests that the server holds back until something happens, for networks that do not let
     /// an endless response through.
     LongPoll(PollTiming),
@@ -91,7 +99,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Source for HttpSource<T> {
 
     fn profile(&self) -> SourceProfile {
         let heartbeat = match self.transport {
-            Transport::JsonLines => self.heartbeat,
+            Transport::JsonLines | Transport::ServerSentEvents => self.heartbeat,
             Transport::LongPoll(timing) => timing
                 .wait
                 .saturating_add(timing.idle_interval.max(timing.busy_interval)),
@@ -138,11 +146,17 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Source for HttpSource<T> {
         };
         let (client, path, epoch) = (&self.client, &self.path, epoch.as_ref());
         let decoder = &envelope::decode::<T>;
+        let watch = Watch {
+            client,
+            path,
+            from: &from,
+            epoch,
+            limit: self.limits.line_bytes,
+            decoder,
+        };
         match self.transport {
-            Transport::JsonLines => {
-                let limit = self.limits.line_bytes;
-                watch::follow(client, path, &from, epoch, limit, decoder, sink).await
-            }
+            Transport::JsonLines => watch.lines(sink).await,
+            Transport::ServerSentEvents => watch.server_sent(sink).await,
             Transport::LongPoll(timing) => {
                 let limit = self.limits.page_bytes;
                 let start = (&from, epoch);

@@ -137,7 +137,7 @@ async fn news<V: Clone + Send + Sync + 'static>(
     events: &mut Events<'_, V>,
     sink: &mut Sink<V>,
 ) -> Result<(), Failure> {
-    answer.check_content()?;
+    answer.check_content("JSON")?;
     let epoch = answer.epoch()?;
     let alive = || sink.frame(Frame::Heartbeat);
     let body = answer.collect(max_bytes, alive).await?;

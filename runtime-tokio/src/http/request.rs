@@ -246,8 +246,8 @@ impl Answer<'_> {
             .map_err(|_| malformed(&format!("the header {name} is not text")))
     }
 
-    /// Whether the body can be what was asked for.
-    pub(super) fn check_content(&self) -> Result<(), Failure> {
+    /// Whether the body can be what was asked for: its content type, if it has one, contains `kind`.
+    pub(super) fn check_content(&self, kind: &str) -> Result<(), Failure> {
         if let Some(encoding) = self.headers.get(CONTENT_ENCODING)
             && encoding != "identity"
         {
@@ -256,14 +256,14 @@ impl Answer<'_> {
             )));
         }
         let content = self.headers.get(CONTENT_TYPE);
-        let json = |value: &HeaderValue| {
+        let fits = |value: &HeaderValue| {
             let bytes = value.as_bytes().to_ascii_lowercase();
-            memchr::memmem::find(&bytes, b"json").is_some()
+            memchr::memmem::find(&bytes, kind.to_ascii_lowercase().as_bytes()).is_some()
         };
         match content {
-            Some(value) if !json(value) => {
+            Some(value) if !fits(value) => {
                 let shown = failure::shown(value.as_bytes());
-                Err(malformed(&format!("the content is {shown}, not JSON")))
+                Err(malformed(&format!("the content is {shown}, not {kind}")))
             }
             _ => Ok(()),
         }

@@ -1,123 +1,215 @@
-//! A watch as a stream of JSON lines.
+//! A watch as one answer that goes on for ever: JSON lines, or server-sent events.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
 use reflet_core::{Epoch, Failure, Revision};
 
-use super::envelope::Source;
-use super::events::{Entry, Events};
+use super::events::Events;
 use super::failure::{Asked, malformed, retryable};
-use super::lines::{Lines, Piece, split};
+use super::lines::Lines;
 use super::path::Path;
+use super::pieces::{Endless, Piece, feed};
 use super::request::Client;
+use super::sse::{Decoder as ServerSent, Item};
 use crate::probe::reach;
 use crate::source::{Decoder, Frame, Sink};
 
-/// A line that has grown by so many bytes is a sign of life: a long one on a slow network is no
+/// An event that has grown by so many bytes is a sign of life: a long one on a slow network is no
 /// silence. One that hardly grows is.
 const GROWTH_BYTES: usize = 1 << 10;
 
-/// Follows the collection until the stream ends.
-pub(super) async fn follow<V: Clone + Send + Sync + 'static>(
-    client: &Client,
-    path: &str,
-    from: &Revision,
-    epoch: Option<&Epoch>,
-    max_line: usize,
-    decoder: &Decoder<V>,
-    sink: &mut Sink<V>,
-) -> Result<(), Failure> {
-    let path = Path::new(path)
-        .with("watch", "jsonl")
-        .with("from", from)
-        .with_some("epoch", epoch);
-    let mut answer = client.get(path.as_str(), "application/x-ndjson").await?;
-    if answer.status() != StatusCode::OK {
-        reach!("watch refused as gone", answer.status() == StatusCode::GONE);
-        return Err(answer.refusal(Asked::Watch).await);
-    }
-    answer.check_content()?;
-    sink.opened(answer.epoch()?);
+/// A watch that is asked for.
+pub(super) struct Watch<'a, V> {
+    pub(super) client: &'a Client,
+    /// The collection's path.
+    pub(super) path: &'a str,
+    pub(super) from: &'a Revision,
+    pub(super) epoch: Option<&'a Epoch>,
+    /// The most bytes of an event.
+    pub(super) limit: usize,
+    pub(super) decoder: &'a Decoder<V>,
+}
 
-    let mut lines = Lines::new(max_line);
-    let mut events = Events::new(decoder);
-    loop {
-        let chunks = match answer.read().await {
-            Ok(chunks) => chunks,
-            Err(failure) => return Err(cut(&lines, failure)),
+impl<V: Clone + Send + Sync + 'static> Watch<'_, V> {
+    /// Follows the collection by JSON lines until the stream ends.
+    pub(super) async fn lines(&self, sink: &mut Sink<V>) -> Result<(), Failure> {
+        let accept = "application/x-ndjson";
+        let mut framing = Framing::Lines(Lines::new(self.limit));
+        self.stream("jsonl", accept, &mut framing, sink).await
+    }
+
+    /// Follows the collection by server-sent events until the stream ends.
+    pub(super) async fn server_sent(&self, sink: &mut Sink<V>) -> Result<(), Failure> {
+        let mut framing = Framing::ServerSent {
+            decoder: ServerSent::new(self.limit),
+            items: Vec::new(),
+            retry: Duration::ZERO,
         };
-        if chunks.is_empty() {
-            break;
-        }
-        let before = lines.unfinished();
-        let (pieces, outcome) = split_up(&mut lines, chunks);
-        feed(&pieces, max_line, &mut events, sink).await?;
-        outcome?;
-        if pieces.is_empty() && lines.unfinished() / GROWTH_BYTES > before / GROWTH_BYTES {
-            sink.frame(Frame::Heartbeat);
-        }
+        let accept = "text/event-stream";
+        let ended = self.stream("sse", accept, &mut framing, sink).await;
+        framing.patient(ended)
     }
-    match lines.unfinished() {
-        0 => {
-            reach!("stream ended cleanly");
-            answer.finish().await;
-            Ok(())
+
+    /// What is asked for by this transport.
+    pub(super) fn target(&self, transport: &str) -> Path {
+        Path::new(self.path)
+            .with("watch", transport)
+            .with("from", self.from)
+            .with_some("epoch", self.epoch)
+    }
+
+    async fn stream(
+        &self,
+        transport: &str,
+        accept: &'static str,
+        framing: &mut Framing,
+        sink: &mut Sink<V>,
+    ) -> Result<(), Failure> {
+        let path = self.target(transport);
+        let mut answer = self.client.get(path.as_str(), accept).await?;
+        if answer.status() != StatusCode::OK {
+            reach!("watch refused as gone", answer.status() == StatusCode::GONE);
+            return Err(answer.refusal(Asked::Watch).await);
         }
-        bytes => {
-            reach!("stream ended in mid-line");
-            let words = format!("the stream was closed in mid-line, after {bytes} bytes of it");
-            Err(retryable(&words))
+        answer.check_content(framing.content())?;
+        sink.opened(answer.epoch()?);
+
+        let mut events = Events::new(self.decoder);
+        loop {
+            let chunks = match answer.read().await {
+                Ok(chunks) => chunks,
+                Err(failure) => return Err(framing.cut(failure)),
+            };
+            if chunks.is_empty() {
+                break;
+            }
+            let before = framing.unfinished();
+            let (pieces, outcome) = framing.split_up(chunks);
+            feed(&pieces, self.limit, &mut events, sink).await?;
+            outcome?;
+            if pieces.is_empty() && framing.unfinished() / GROWTH_BYTES > before / GROWTH_BYTES {
+                sink.frame(Frame::Heartbeat);
+            }
+        }
+        match framing.unfinished() {
+            0 => {
+                reach!("stream ended cleanly");
+                answer.finish().await;
+                Ok(())
+            }
+            bytes => {
+                reach!("stream ended in mid-line");
+                let unit = framing.unit();
+                let words =
+                    format!("the stream was closed in mid-{unit}, after {bytes} bytes of it");
+                Err(retryable(&words))
+            }
         }
     }
 }
 
-/// The pieces that `chunks` complete, and whether the stream can go on after them.
-fn split_up(lines: &mut Lines, chunks: Vec<Bytes>) -> (Vec<Piece>, Result<(), Failure>) {
-    let mut pieces = Vec::new();
-    for chunk in chunks {
-        if let Err(endless) = lines.push(chunk, &mut pieces) {
-            let bytes = endless.bytes;
-            return (
-                pieces,
-                Err(malformed(&format!(
-                    "a line without an end: {bytes} bytes so far"
-                ))),
-            );
-        }
-    }
-    (pieces, Ok(()))
+/// How events are told apart in a stream of bytes.
+enum Framing {
+    Lines(Lines),
+    ServerSent {
+        decoder: ServerSent,
+        items: Vec<Item>,
+        /// The least pause before the next attempt that the server has asked for.
+        retry: Duration,
+    },
 }
 
-/// Hands over everything that one read brought at once.
-async fn feed<V: Clone + Send + Sync + 'static>(
-    pieces: &[Piece],
-    max_line: usize,
-    events: &mut Events<'_, V>,
-    sink: &mut Sink<V>,
-) -> Result<(), Failure> {
-    let mut sources = Vec::new();
-    for piece in pieces {
-        match piece {
-            Piece::Lines(lines) => sources.extend(split(lines).map(|line| match line.len() {
-                bytes if bytes > max_line => Err(bytes),
-                _ => Ok(Source::new(line)),
-            })),
-            Piece::TooLong(bytes) => sources.push(Err(*bytes)),
+impl Framing {
+    /// What the content type has to contain.
+    fn content(&self) -> &'static str {
+        match self {
+            Self::Lines(_) => "JSON",
+            Self::ServerSent { .. } => "event-stream",
         }
     }
-    let entries = sources.iter().map(|source| match source {
-        Ok(source) => Entry::Json(source.text(), source),
-        Err(bytes) => Entry::TooLong(*bytes),
-    });
-    let entries: Vec<_> = entries.collect();
-    events.feed(&entries, sink).await
-}
 
-/// A stream that broke off, perhaps in mid-line: the engine discards what is incomplete.
-fn cut(lines: &Lines, mut failure: Failure) -> Failure {
-    if lines.unfinished() > 0 {
-        reach!("stream cut in mid-line");
-        failure.message = format!("{}, in mid-line", failure.message).into();
+    fn unit(&self) -> &'static str {
+        match self {
+            Self::Lines(_) => "line",
+            Self::ServerSent { .. } => "event",
+        }
     }
-    failure
+
+    fn unfinished(&self) -> usize {
+        match self {
+            Self::Lines(lines) => lines.unfinished(),
+            Self::ServerSent { decoder, .. } => decoder.unfinished(),
+        }
+    }
+
+    /// The pieces that `chunks` complete, and whether the stream can go on after them.
+    fn split_up(&mut self, chunks: Vec<Bytes>) -> (Vec<Piece>, Result<(), Failure>) {
+        let mut pieces = Vec::new();
+        for chunk in chunks {
+            if let Err(Endless { bytes }) = self.push(chunk, &mut pieces) {
+                let unit = match self {
+                    Self::Lines(_) => "a line",
+                    Self::ServerSent { .. } => "an event",
+                };
+                let words = format!("{unit} without an end: {bytes} bytes so far");
+                return (pieces, Err(malformed(&words)));
+            }
+        }
+        (pieces, Ok(()))
+    }
+
+    fn push(&mut self, chunk: Bytes, pieces: &mut Vec<Piece>) -> Result<(), Endless> {
+        match self {
+            Self::Lines(lines) => lines.push(chunk, pieces),
+            Self::ServerSent {
+                decoder,
+                items,
+                retry,
+            } => {
+                let outcome = decoder.push(&chunk, items);
+                for item in items.drain(..) {
+                    match item {
+                        // One with a name is a word of a later version of the protocol.
+                        Item::Event(event) if event.name.is_none() => {
+                            pieces.push(Piece::Event(event.data));
+                        }
+                        Item::Event(_) | Item::Nothing => pieces.push(Piece::Heartbeat),
+                        Item::Retry(wait) => *retry = wait,
+                        Item::TooLong(bytes) => pieces.push(Piece::TooLong(bytes)),
+                    }
+                }
+                outcome
+            }
+        }
+    }
+
+    /// A stream that broke off, perhaps in the middle of an event: the engine discards what is
+    /// incomplete.
+    fn cut(&self, mut failure: Failure) -> Failure {
+        if self.unfinished() > 0 {
+            reach!("stream cut in mid-line");
+            failure.message = format!("{}, in mid-{}", failure.message, self.unit()).into();
+        }
+        failure
+    }
+
+    /// However the stream ended, the server may have asked for a pause after it. A clean end cannot
+    /// say so to the engine; it is one that is to be tried again after the pause then (P7).
+    fn patient(&self, ended: Result<(), Failure>) -> Result<(), Failure> {
+        let retry = match self {
+            Self::ServerSent { retry, .. } => *retry,
+            Self::Lines(_) => Duration::ZERO,
+        };
+        if retry.is_zero() {
+            return ended;
+        }
+        let mut failure = match ended {
+            Ok(()) => retryable("the stream ended, and asked for a pause"),
+            Err(failure) => failure,
+        };
+        failure.retry_after = failure.retry_after.max(Some(retry));
+        Err(failure)
+    }
 }

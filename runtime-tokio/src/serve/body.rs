@@ -39,7 +39,10 @@ pub(super) fn read_precondition(headers: &HeaderMap) -> Result<Precondition, Fai
 }
 
 /// The header's text, which must not be there twice: the first alone could be the wrong one.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Failure> {
+pub(super) fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'a str>, Failure> {
     let mut values = headers.get_all(name).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return if headers.contains_key(name) {

@@ -2,8 +2,8 @@
 //!
 //! A [`Collection`] holds objects (a key and a JSON value) and numbers every transaction with a
 //! revision. [`Publish`] turns collections into an [`axum::Router`] that lists them page by page
-//! at one revision and streams every later transaction, as JSON lines or by long polling. What
-//! goes over the wire is written down in `PROTOCOL.md` beside this crate's manifest, for whoever
+//! at one revision and streams every later transaction, as JSON lines or server-sent events, or by
+//! long polling. What goes over the wire is written down in `PROTOCOL.md` beside this crate's manifest, for whoever
 //! writes the other end in another language.
 //!
 //! ```
@@ -38,6 +38,7 @@ mod collection;
 mod digest;
 mod error;
 mod export;
+mod framing;
 mod history;
 mod json;
 mod object;

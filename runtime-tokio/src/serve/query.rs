@@ -4,10 +4,13 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use axum::extract::Query;
-use http::Uri;
+use http::{HeaderMap, HeaderName, Uri};
 
+use super::body::single;
 use super::json;
 use super::reply::Failure;
+
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// A read of a collection.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,6 +21,7 @@ pub(super) enum Read {
         at_least: Option<u64>,
     },
     Watch {
+        framing: Framing,
         resume: Resume,
         timeout: Option<Duration>,
     },
@@ -28,6 +32,13 @@ pub(super) enum Read {
     },
 }
 
+/// How a stream is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    Lines,
+    ServerSent,
+}
+
 /// Where a client has got to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Resume {
@@ -36,7 +47,7 @@ pub(super) struct Resume {
 }
 
 impl Read {
-    pub(super) fn parse(uri: &Uri) -> Result<Self, Failure> {
+    pub(super) fn parse(uri: &Uri, headers: &HeaderMap) -> Result<Self, Failure> {
         let mut parameters = Parameters::parse(uri)?;
         let read = match parameters.take("watch").as_deref() {
             None => Self::List {
@@ -48,15 +59,21 @@ impl Read {
                 at_least: parameters.number("at_least")?,
             },
             Some("jsonl") => Self::Watch {
+                framing: Framing::Lines,
                 resume: parameters.resume()?,
-                timeout: parameters.number("timeout_ms")?.map(Duration::from_millis),
+                timeout: parameters.timeout()?,
+            },
+            Some("sse") => Self::Watch {
+                framing: Framing::ServerSent,
+                resume: parameters.resume_after(last_event(headers)?)?,
+                timeout: parameters.timeout()?,
             },
             Some("poll") => Self::Poll {
                 resume: parameters.resume()?,
                 wait: parameters.number("wait_ms")?.map(Duration::from_millis),
                 limit: parameters.positive("limit")?,
             },
-            Some(_) => return Err(Failure::bad_request("watch must be jsonl or poll")),
+            Some(_) => return Err(Failure::bad_request("watch must be jsonl, sse or poll")),
         };
         parameters.finish()?;
         Ok(read)
@@ -94,6 +111,22 @@ impl Parameters {
         }
     }
 
+    fn timeout(&mut self) -> Result<Option<Duration>, Failure> {
+        Ok(self.number("timeout_ms")?.map(Duration::from_millis))
+    }
+
+    /// What a browser knows when it connects again is newer than the address that it was given.
+    fn resume_after(&mut self, last_event: Option<Resume>) -> Result<Resume, Failure> {
+        match last_event {
+            Some(resume) => {
+                self.number("from")?;
+                self.take("epoch");
+                Ok(resume)
+            }
+            None => self.resume(),
+        }
+    }
+
     fn resume(&mut self) -> Result<Resume, Failure> {
         let from = self.number("from")?;
         let from = from.ok_or_else(|| Failure::bad_request("from is missing"))?;
@@ -114,6 +147,21 @@ impl Parameters {
             }
         }
     }
+}
+
+/// The id of the last server-sent event that the client has, `{revision}.{epoch}`.
+fn last_event(headers: &HeaderMap) -> Result<Option<Resume>, Failure> {
+    let Some(id) = single(headers, &LAST_EVENT_ID)?.filter(|id| !id.is_empty()) else {
+        return Ok(None);
+    };
+    let resume = id.split_once('.').and_then(|(revision, epoch)| {
+        Some(Resume {
+            from: json::decimal(revision)?,
+            epoch: Some(epoch.into()),
+        })
+    });
+    let wrong = || Failure::bad_request("last-event-id is not an id of this server");
+    resume.map(Some).ok_or_else(wrong)
 }
 
 /// Where the next page begins. It carries all there is to know, so a server keeps nothing for a

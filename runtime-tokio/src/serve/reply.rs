@@ -16,6 +16,7 @@ const EPOCH: HeaderName = HeaderName::from_static("x-reflet-epoch");
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) const JSON_LINES: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+pub(super) const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
 
 /// A request that was not granted: a status, a reason for machines and a message for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +77,7 @@ impl Failure {
         json::string(out, &self.message);
     }
 
-    /// The failure as the last line of a stream.
+    /// The failure as the last event of a stream, closed by a line break.
     pub(super) fn line(&self) -> Vec<u8> {
         let mut out = Vec::from(*b"{\"type\":\"ERROR\",");
         self.write_fields(&mut out);

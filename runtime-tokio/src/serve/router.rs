@@ -16,11 +16,12 @@ use http::{StatusCode, Uri};
 use super::access::{Access, Caller, Watches, check};
 use super::body::{read_changes, read_precondition, read_value};
 use super::collection::{Collection, Committed, Written};
+use super::framing;
 use super::json;
 use super::object::{Change, Object};
 use super::page::{PageLimits, page_at};
-use super::query::{PageToken, Read, Resume};
-use super::reply::{Failure, JSON, JSON_LINES, Refused, response, with_etag};
+use super::query::{Framing, PageToken, Read, Resume};
+use super::reply::{EVENT_STREAM, Failure, JSON, JSON_LINES, Refused, response, with_etag};
 use super::state::{Head, Portion};
 use super::watch::Watcher;
 use crate::probe::reach;
@@ -162,16 +163,24 @@ async fn read(
     State(published): Published,
     path: Path,
     Extension(caller): Extension<Caller>,
-    uri: Uri,
+    request: Request,
 ) -> Answer {
     let (collection, _) = find(&published, path)?;
-    match Read::parse(&uri).map_err(|failure| collection.refuse(failure))? {
+    let read = Read::parse(request.uri(), request.headers());
+    match read.map_err(|failure| collection.refuse(failure))? {
         Read::List {
             limit,
             from,
             at_least,
         } => list(&collection, limit, from, at_least),
-        Read::Watch { resume, timeout } => watch(&collection, &caller, &resume, timeout),
+        Read::Watch {
+            framing,
+            resume,
+            timeout,
+        } => {
+            let opened = Watcher::open(&collection, &caller, &resume)?;
+            Ok(stream(opened, framing, timeout))
+        }
         Read::Poll {
             resume,
             wait,
@@ -250,15 +259,26 @@ fn items(collection: &Collection, limit: Option<u64>) -> usize {
     asked.min(options.max_page_items).max(1)
 }
 
-fn watch(
-    collection: &Collection,
-    caller: &Caller,
-    resume: &Resume,
+/// A watch as an answer that goes on for ever.
+fn stream(
+    (watcher, head, digest): (Watcher, Head, u64),
+    framing: Framing,
     timeout: Option<Duration>,
-) -> Answer {
-    let (watcher, head, digest) = Watcher::open(collection, caller, resume)?;
-    let lines = Body::from_stream(watcher.lines(digest, timeout));
-    Ok(response(StatusCode::OK, Some(&head), JSON_LINES, lines))
+) -> Response {
+    let stream = watcher.stream(digest, timeout);
+    let (content, body) = match framing {
+        Framing::Lines => {
+            let body = framing::body(stream, framing::lines);
+            (JSON_LINES, Body::from_stream(body))
+        }
+        Framing::ServerSent => {
+            let epoch = Arc::clone(&head.epoch);
+            let write = move |said: &_| framing::server_sent(said, &epoch);
+            let body = framing::body(stream, write);
+            (EVENT_STREAM, Body::from_stream(body))
+        }
+    };
+    response(StatusCode::OK, Some(&head), content, body)
 }
 
 async fn poll(

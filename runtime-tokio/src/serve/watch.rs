@@ -1,14 +1,11 @@
-//! Following a collection: as a stream of JSON lines, or poll by poll.
+//! Following a collection: as a stream that goes on for ever, or poll by poll.
 //!
-//! A watcher is a position in the shared history and at most one portion of it in flight. One that
+//! What a stream says is made here, how it is written down for a transport in `framing`. A watcher is a position in the shared history and at most one portion of it in flight. One that
 //! is slower than the history is cut off; nothing is ever queued for it.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::Stream;
 use http::StatusCode;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep};
@@ -16,7 +13,6 @@ use tokio::time::{Instant, sleep};
 use super::access::{Caller, Place};
 use super::collection::{Collection, Shared};
 use super::history::Transaction;
-use super::json;
 use super::query::Resume;
 use super::reply::{Failure, Refused};
 use super::state::{Ahead, Head, Portion, Position, State};
@@ -75,27 +71,19 @@ impl Watcher {
         ))
     }
 
-    /// The stream of lines: a bookmark at once, then everything after the position.
-    pub(super) fn lines(
-        self,
-        digest: u64,
-        timeout: Option<Duration>,
-    ) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static {
+    /// The stream: a bookmark at once, then everything after the position.
+    pub(super) fn stream(self, digest: u64, timeout: Option<Duration>) -> Following {
         let now = Instant::now();
-        let opening = bookmark(self.position.revision, digest);
-        let lines = Lines {
+        let revision = self.position.revision;
+        Following {
             watcher: self,
-            opening: Some(opening),
+            opening: Some(Said::Bookmark { revision, digest }),
             ended: false,
             opened_at: now,
             timeout,
-            line_at: now,
+            spoke_at: now,
             news_at: now,
-        };
-        futures_util::stream::unfold(lines, |mut lines| async move {
-            let chunk = lines.next().await?;
-            Some((Ok(chunk), lines))
-        })
+        }
     }
 
     /// Waits for transactions after the position, for at most `wait`; none if there were none.
@@ -140,23 +128,36 @@ impl Watcher {
     }
 }
 
-/// A stream of lines and its clocks.
-struct Lines {
+/// What a stream says.
+pub(super) enum Said {
+    /// The next transactions; at least one.
+    News(Vec<Arc<Transaction>>),
+    /// The watcher has everything up to the revision, where the collection has this digest.
+    Bookmark { revision: u64, digest: u64 },
+    /// A sign of life.
+    Heartbeat,
+    /// The last word: the stream cannot go on.
+    Failed(Failure),
+}
+
+/// A stream and its clocks.
+pub(super) struct Following {
     watcher: Watcher,
-    /// The first line, until it is sent.
-    opening: Option<Bytes>,
+    /// The first word, until it is said.
+    opening: Option<Said>,
     ended: bool,
     opened_at: Instant,
     timeout: Option<Duration>,
-    /// When the last line was sent.
-    line_at: Instant,
-    /// When the last change or bookmark was sent.
+    /// When anything was said last.
+    spoke_at: Instant,
+    /// When the last change or bookmark was said.
     news_at: Instant,
 }
 
-impl Lines {
-    /// The next lines, or `None` at the end of the stream.
-    async fn next(&mut self) -> Option<Bytes> {
+impl Following {
+    /// What is to be said next, or `None` at the end of the stream. Dropping the future loses
+    /// nothing.
+    pub(super) async fn next(&mut self) -> Option<Said> {
         if let Some(opening) = self.opening.take() {
             return Some(opening);
         }
@@ -170,7 +171,7 @@ impl Lines {
             let changed = shared.changed.notified();
             let ahead = shared.state().ahead(self.watcher.position, portion);
             let digest = match ahead {
-                Ahead::News(news) => return Some(self.advance(&news)),
+                Ahead::News(news) => return Some(self.advance(news)),
                 Ahead::Nothing { digest } => digest,
                 Ahead::Closed => {
                     reach!("stream ended by a server that closes");
@@ -178,15 +179,15 @@ impl Lines {
                 }
                 Ahead::Forgotten => {
                     reach!("stream slower than the history");
-                    return Some(self.end(&forgotten(&self.watcher.position)));
+                    return Some(self.end(forgotten(&self.watcher.position)));
                 }
                 Ahead::Restored => {
                     reach!("stream ended by a restore");
-                    return Some(self.end(&restored()));
+                    return Some(self.end(restored()));
                 }
             };
-            if let Some(line) = self.quiet_line(digest) {
-                return Some(line);
+            if let Some(said) = self.in_quiet(digest) {
+                return Some(said);
             }
             let nap = self.nap();
             tokio::select! {
@@ -198,36 +199,30 @@ impl Lines {
         None
     }
 
-    fn advance(&mut self, news: &[Arc<Transaction>]) -> Bytes {
+    fn advance(&mut self, news: Vec<Arc<Transaction>>) -> Said {
         if let Some(last) = news.last() {
             self.watcher.position.revision = last.revision;
         }
-        self.line_at = Instant::now();
-        self.news_at = self.line_at;
-        match news {
-            [only] => only.lines(),
-            many => many
-                .iter()
-                .flat_map(|transaction| transaction.lines())
-                .collect(),
-        }
+        self.spoke_at = Instant::now();
+        self.news_at = self.spoke_at;
+        Said::News(news)
     }
 
-    /// The last line.
-    fn end(&mut self, failure: &Failure) -> Bytes {
+    fn end(&mut self, failure: Failure) -> Said {
         self.ended = true;
-        failure.line().into()
+        Said::Failed(failure)
     }
 
-    /// The line that is due because nothing happened, if one is.
-    fn quiet_line(&mut self, digest: u64) -> Option<Bytes> {
+    /// What is due because nothing happened, if anything is.
+    fn in_quiet(&mut self, digest: u64) -> Option<Said> {
         if self.news_at.elapsed() >= self.bookmark_interval() {
-            self.line_at = Instant::now();
-            self.news_at = self.line_at;
-            Some(bookmark(self.watcher.position.revision, digest))
-        } else if self.line_at.elapsed() >= self.heartbeat_interval() {
-            self.line_at = Instant::now();
-            Some(Bytes::from_static(b"\n"))
+            self.spoke_at = Instant::now();
+            self.news_at = self.spoke_at;
+            let revision = self.watcher.position.revision;
+            Some(Said::Bookmark { revision, digest })
+        } else if self.spoke_at.elapsed() >= self.heartbeat_interval() {
+            self.spoke_at = Instant::now();
+            Some(Said::Heartbeat)
         } else {
             None
         }
@@ -240,7 +235,7 @@ impl Lines {
             .saturating_sub(self.news_at.elapsed());
         let heartbeat = self
             .heartbeat_interval()
-            .saturating_sub(self.line_at.elapsed());
+            .saturating_sub(self.spoke_at.elapsed());
         let end = self.left().unwrap_or(LONGEST_SLEEP);
         LONGEST_SLEEP.min(bookmark).min(heartbeat).min(end)
     }
@@ -316,13 +311,4 @@ fn forgotten(position: &Position) -> Failure {
 
 fn restored() -> Failure {
     Failure::gone("the collection was restored: list again")
-}
-
-fn bookmark(revision: u64, digest: u64) -> Bytes {
-    let mut out = Vec::from(*b"{\"type\":\"BOOKMARK\",");
-    json::counter(&mut out, "revision", revision);
-    out.extend(b"\"digest\":");
-    json::string(&mut out, &format!("{digest:016x}"));
-    out.extend(b"}\n");
-    out.into()
 }

@@ -164,7 +164,7 @@ async fn hostile_queries_are_refused_with_a_reason() {
         format!("continue=+1.{epoch}.61"),
         format!("continue=01.{epoch}.61"),
         "at_least=x".into(),
-        "watch=sse&from=0".into(),
+        "watch=lines&from=0".into(),
         "watch=jsonl".into(),
         "watch=poll".into(),
         "watch=jsonl&from=1e3".into(),

@@ -9,5 +9,6 @@ mod lists;
 mod polls;
 mod properties;
 mod rig;
+mod sse;
 mod watches;
 mod writes;

@@ -6,5 +6,6 @@ mod refusals;
 mod rig;
 #[cfg(feature = "serve")]
 mod server;
+mod sse;
 mod transport;
 mod watch;

@@ -42,6 +42,14 @@ fn serve(transport: Transport) -> (Collection, HttpSource<Value>) {
     (collection, source.unwrap())
 }
 
+fn transports() -> [Transport; 3] {
+    [
+        Transport::JsonLines,
+        Transport::ServerSentEvents,
+        Transport::LongPoll(PollTiming::default()),
+    ]
+}
+
 fn put(collection: &Collection, key: &str, value: u32) {
     let value = to_raw_value(&value).unwrap();
     collection.put(key, value, Precondition::None).unwrap();
@@ -87,11 +95,8 @@ async fn all_pages_of_a_list_arrive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn transactions_arrive_whole_by_either_transport_until_the_server_is_restored() {
-    for transport in [
-        Transport::JsonLines,
-        Transport::LongPoll(PollTiming::default()),
-    ] {
+async fn transactions_arrive_whole_by_every_transport_until_the_server_is_restored() {
+    for transport in transports() {
         let (collection, source) = serve(transport);
         put(&collection, "a", 1);
         let request = WatchRequest {
@@ -141,10 +146,7 @@ async fn transactions_arrive_whole_by_either_transport_until_the_server_is_resto
 
 #[tokio::test(start_paused = true)]
 async fn another_epoch_is_gone_and_the_future_is_behind() {
-    for transport in [
-        Transport::JsonLines,
-        Transport::LongPoll(PollTiming::default()),
-    ] {
+    for transport in transports() {
         let (collection, source) = serve(transport);
         let present = Epoch::new(&collection.epoch());
         let cases = [

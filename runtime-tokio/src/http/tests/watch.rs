@@ -6,11 +6,12 @@ use super::rig::{
     Handed, Recorder, Reply, Server, Then, cut_stream, request_head, stream, stream_head, watch,
     watch_request, without_heartbeats, write,
 };
-use crate::http::lines::{Endless, Lines, Piece};
+use crate::http::lines::Lines;
+use crate::http::pieces::{Endless, Piece};
 use crate::http::{HttpLimits, HttpSource};
 use crate::source::{Source, WatchRequest};
 
-const EVENTS: &str = r#"{"type":"ADDED","revision":"13","previous":"12","key":"a","version":"13","uid":"13","value":{"x":1}}
+pub(super) const EVENTS: &str = r#"{"type":"ADDED","revision":"13","previous":"12","key":"a","version":"13","uid":"13","value":{"x":1}}
 {"type":"MODIFIED","revision":"13","previous":"12","key":"b\u0041","version":"13","value":2,"last":true}
 
 {"type":"DELETED","revision":"14","previous":"13","key":"a","version":"14","value":{"x":1},"last":true}
@@ -29,7 +30,7 @@ const HEARD: [&str; 9] = [
     "",
 ];
 
-fn heard() -> &'static [&'static str] {
+pub(super) fn heard() -> &'static [&'static str] {
     &HEARD[..8]
 }
 
