@@ -130,6 +130,8 @@ fn found(pin: &Pin<u32>, found: store::Found<'_>) -> State {
 
 #[derive(Clone, Debug)]
 enum Step {
+    /// So many objects are announced, whether they come or not.
+    Expect(usize),
     /// Adds or removes an index.
     Index(usize),
     /// Takes or gives back a share in the order of the keys.
@@ -164,6 +166,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         Meanwhile::Linger,
     ]);
     let step = prop_oneof![
+        1 => (0_usize..3_000).prop_map(Step::Expect),
         1 => (0..INDEXES).prop_map(Step::Index),
         1 => (0..ORDERS).prop_map(Step::Order),
         4 => key.clone().prop_map(Step::Put),
@@ -211,6 +214,7 @@ impl Rig {
 
     fn step(&mut self, step: &Step) {
         match step {
+            Step::Expect(objects) => self.writer.expect(*objects),
             Step::Index(index) => {
                 let indexes = &mut self.next.indexes;
                 if !indexes.remove(index) {

@@ -153,6 +153,7 @@ impl<V: Clone> ReadView<V> {
     /// behind a delta.
     pub fn bring_up(&mut self, engine: &mut Informer<Arc<str>, V>) -> Afterwards<V> {
         let writer = &mut self.writer;
+        writer.expect(engine.cache().len());
         let drained = engine.drain_changes(SLOTS, |change| match change {
             Change::Gone { slot } => writer.gone(slot),
             Change::Now { slot, entry } => writer.now(slot, entry.key, entry.value),

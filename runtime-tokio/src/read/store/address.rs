@@ -1,7 +1,7 @@
 //! The places that objects are at.
 
-use super::SHARDS;
 use super::shard::Hash;
+use super::{SHARDS, make_room};
 
 /// Where something is: a shard in the highest bits, a place in it in the others.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,7 +25,8 @@ impl Address {
     }
 }
 
-/// What is known of a shard's places once for both sides: they use the same ones.
+/// What is known of a shard's places once for both sides: they use the same ones, and make room for
+/// as many.
 #[derive(Default)]
 pub(super) struct Ledger {
     pub(super) hashes: Vec<u32>,
@@ -33,13 +34,31 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
+    /// For how many places each side has room, or is to make it when it needs some.
+    pub(super) fn room(&self) -> usize {
+        self.hashes.capacity()
+    }
+
+    /// The hash of the key at a place.
+    pub(super) fn hash(&self, local: u32) -> u32 {
+        self.hashes[local as usize]
+    }
+
+    /// Room for so many places in all.
+    pub(super) fn expect(&mut self, places: usize) {
+        let more = places.saturating_sub(self.hashes.len());
+        self.hashes.reserve_exact(more);
+    }
+
     /// A place for a key with this hash.
     pub(super) fn take(&mut self, hash: Hash) -> u32 {
         if let Some(local) = self.free.pop() {
             self.hashes[local as usize] = hash.local();
             return local;
         }
+        let local = self.hashes.len();
+        make_room(&mut self.hashes, local + 1);
         self.hashes.push(hash.local());
-        (self.hashes.len() - 1) as u32
+        local as u32
     }
 }

@@ -70,6 +70,14 @@ pub struct Published {
     pub epoch: u64,
 }
 
+/// Makes room for so many, and for some more if there was none. Not for twice as many, as a vector
+/// does by itself: what is not used yet is paid for on both sides.
+fn make_room<T>(row: &mut Vec<T>, len: usize) {
+    if len > row.capacity() {
+        row.reserve_exact(len + len / 16 + 8 - row.len());
+    }
+}
+
 /// What a side says of itself.
 #[derive(Clone, Default)]
 pub(crate) struct Head {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::SHARDS;
+use super::address::Ledger;
 use super::table::Table;
 use crate::sync::Arc;
 
@@ -137,14 +138,13 @@ impl<V> Shard<V> {
         std::mem::replace(&mut slot.value, value)
     }
 
-    /// Gives a key a place: a free one, or the one it has already. `hashes` are those of all places.
-    pub(super) fn set_key(&mut self, local: u32, key: &Arc<str>, hashes: &[u32]) {
+    /// Gives a key a place: a free one, or the one it has already.
+    pub(super) fn set_key(&mut self, local: u32, key: &Arc<str>, ledger: &Ledger) {
         let place = local as usize;
         if place >= self.slots.len() {
             if place >= self.slots.capacity() {
-                // Not twice the size: what is not used yet is paid for on both sides.
-                let size = place + place / 8 + 8;
-                self.slots.reserve_exact(size - self.slots.len());
+                let room = ledger.room().max(place + 1);
+                self.slots.reserve_exact(room - self.slots.len());
             }
             let free = || Slot {
                 key: None,
@@ -157,19 +157,18 @@ impl<V> Shard<V> {
             return;
         }
         if slot.key.replace(Arc::clone(key)).is_none() {
-            let hash = |local: u32| hashes[local as usize];
-            self.table.insert(hash(local), local, hash);
+            let hash_of = |local| ledger.hash(local);
+            self.table.insert(local, ledger.room(), hash_of);
         }
     }
 
     /// Frees a place. False if it was free.
-    pub(super) fn clear(&mut self, local: u32, hashes: &[u32]) -> bool {
+    pub(super) fn clear(&mut self, local: u32, ledger: &Ledger) -> bool {
         let slot = self.slots.get_mut(local as usize);
         if slot.and_then(|slot| slot.key.take()).is_none() {
             return false;
         }
-        let hash = |local: u32| hashes[local as usize];
-        self.table.remove(hash(local), local, hash);
+        self.table.remove(local, |local| ledger.hash(local));
         true
     }
 

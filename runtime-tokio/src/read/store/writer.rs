@@ -9,7 +9,7 @@ use super::locked::{Locked, read, try_write, write};
 use super::lookups::Indexes;
 use super::order::KeyOrder;
 use super::shard::Shard;
-use super::{Head, Published, SHARDS, Store};
+use super::{Head, Published, SHARDS, Store, make_room};
 use crate::sync::{Arc, Ordering, RwLockWriteGuard};
 
 /// How many records and places each publication looks at to free them.
@@ -110,6 +110,20 @@ impl<V: Clone> Writer<V> {
         std::mem::take(&mut self.garbage)
     }
 
+    /// So many objects are there, all in all: most of them may be new.
+    pub(crate) fn expect(&mut self, objects: usize) {
+        if objects <= self.addresses.capacity() {
+            return;
+        }
+        make_room(&mut self.addresses, objects);
+        // Somewhat more than each shard's part: they differ.
+        let each = objects / SHARDS;
+        let places = each + each / 32;
+        for ledger in &mut self.ledgers {
+            ledger.expect(places);
+        }
+    }
+
     /// The object in this slot is gone.
     pub(crate) fn gone(&mut self, slot: u32) {
         self.begin();
@@ -137,6 +151,7 @@ impl<V: Clone> Writer<V> {
         self.begin();
         let (slot, value) = (slot as usize, value.clone());
         if slot >= self.addresses.len() {
+            make_room(&mut self.addresses, slot + 1);
             self.addresses.resize(slot + 1, Address::NONE);
         }
         let known = self.addresses[slot];
@@ -151,7 +166,7 @@ impl<V: Clone> Writer<V> {
         let ledger = &mut self.ledgers[hash.shard()];
         // The place that it had, if somebody may still look at that.
         let local = hidden.find(hash, key).unwrap_or_else(|| ledger.take(hash));
-        hidden.set_key(local, key, &ledger.hashes);
+        hidden.set_key(local, key, ledger);
         let address = Address::new(hash.shard(), local);
         self.addresses[slot] = address;
         self.len += 1;
@@ -377,16 +392,16 @@ impl<V: Clone> Writer<V> {
             self.late.push(step);
             return;
         };
-        let (hashes, garbage) = (&self.ledgers[shard].hashes, &mut self.garbage);
+        let (ledger, garbage) = (&self.ledgers[shard], &mut self.garbage);
         match step {
             Step::Place(address) => {
                 let local = address.local();
                 if let Some((key, value)) = from.at(local) {
                     let value = value.clone();
-                    to.set_key(local, key, hashes);
+                    to.set_key(local, key, ledger);
                     garbage.values.extend(to.set_value(local, value));
                 } else {
-                    to.clear(local, hashes);
+                    to.clear(local, ledger);
                 }
             }
             Step::Remember(Record { address, until }) => {
@@ -450,7 +465,7 @@ impl<V: Clone> Writer<V> {
             return;
         }
         // It may be in the list twice.
-        if hidden.clear(local, &self.ledgers[shard].hashes) {
+        if hidden.clear(local, &self.ledgers[shard]) {
             self.steps.push(Step::Place(address));
             self.freed.push(address);
         }
