@@ -15,25 +15,25 @@ use reflet_tokio::serve::{Precondition, to_raw_value};
 use rig::{Rig, collection, number, quiet_address};
 use serde_json::{Value, json};
 
-/// Each scenario runs with both transports.
-macro_rules! with_both_transports {
+/// Each scenario runs with each transport.
+macro_rules! with_each_transport {
     ($($scenario:ident),* $(,)?) => {
-        mod jsonl {
+        with_each_transport!(@ jsonl Jsonl $($scenario)*);
+        with_each_transport!(@ long_poll LongPoll $($scenario)*);
+        with_each_transport!(@ sse Sse $($scenario)*);
+        with_each_transport!(@ websocket Websocket $($scenario)*);
+    };
+    (@ $module:ident $transport:ident $($scenario:ident)*) => {
+        mod $module {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $scenario() {
-                super::$scenario(super::Transport::Jsonl).await;
-            })*
-        }
-        mod long_poll {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $scenario() {
-                super::$scenario(super::Transport::LongPoll).await;
+                super::$scenario(super::Transport::$transport).await;
             })*
         }
     };
 }
 
-with_both_transports![
+with_each_transport![
     before_the_first_sync_it_is_unavailable_not_ignorant,
     requests_are_routed_by_the_longest_prefix,
     requests_are_guarded_by_keys_and_limits,

@@ -107,6 +107,10 @@ pub(crate) enum Transport {
     Jsonl,
     /// One answer for each event or few
     LongPoll,
+    /// One long answer of server-sent events
+    Sse,
+    /// A WebSocket, a message for each event
+    Websocket,
 }
 
 /// What a gateway does about a new epoch.

@@ -126,6 +126,13 @@ impl ConfigService {
     }
 }
 
+impl Drop for ConfigService {
+    /// A WebSocket has left its server's tasks: it ends with what it follows.
+    fn drop(&mut self) {
+        self.collections().into_iter().for_each(Collection::close);
+    }
+}
+
 impl RunningConfigService {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
@@ -134,9 +141,7 @@ impl RunningConfigService {
 
     /// Ends the watches, lets other requests finish for at most `grace`, then ends the rest.
     pub(crate) async fn shutdown(self, grace: Duration) {
-        for collection in self.service.collections() {
-            collection.close();
-        }
+        drop(self.service);
         self.server.shutdown(grace).await;
     }
 }

@@ -96,6 +96,8 @@ where
 {
     let transport = match options.transport {
         cli::Transport::Jsonl => Transport::JsonLines,
+        cli::Transport::Sse => Transport::ServerSentEvents,
+        cli::Transport::Websocket => Transport::WebSocket,
         cli::Transport::LongPoll => Transport::LongPoll(PollTiming {
             wait: Duration::from_secs(5),
             busy_interval: Duration::from_millis(5),

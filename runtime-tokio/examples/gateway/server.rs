@@ -1,17 +1,18 @@
 //! Accepts connections and serves HTTP/1.1 on them until it is told to stop.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::{Body, Incoming};
+use hyper::rt::{Read, Write};
+use hyper::server::conn::http1::UpgradeableConnection;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_io_timeout::TimeoutStream;
 
@@ -23,7 +24,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a peer may take nothing of what it is sent.
 pub(crate) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A server in the background. Dropping it ends it at once, connections included.
+/// A server in the background. Dropping it ends it at once, connections included, but for
+/// WebSockets: they have left their connections' tasks, and end with what they follow.
 pub(crate) struct Server {
     address: SocketAddr,
     stop: oneshot::Sender<Duration>,
@@ -103,7 +105,7 @@ async fn run<S, B>(
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let graceful = GracefulShutdown::new();
+    let (drains, draining) = watch::channel(false);
     let mut connections = JoinSet::new();
     let grace = loop {
         tokio::select! {
@@ -117,8 +119,9 @@ async fn run<S, B>(
                     stream.set_write_timeout(Some(write_timeout));
                     let connection = hyper::server::conn::http1::Builder::new()
                         .timer(TokioTimer::new())
-                        .serve_connection(TokioIo::new(Box::pin(stream)), service(peer));
-                    connections.spawn(quietly(peer, graceful.watch(connection)));
+                        .serve_connection(TokioIo::new(Box::pin(stream)), service(peer))
+                        .with_upgrades();
+                    connections.spawn(quietly(peer, connection, draining.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
@@ -128,7 +131,9 @@ async fn run<S, B>(
         }
     };
     drop(listener);
-    let drained = tokio::time::timeout(grace, graceful.shutdown()).await;
+    drains.send_replace(true);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    let drained = tokio::time::timeout(grace, drained).await;
     if drained.is_err() && !grace.is_zero() {
         tracing::warn!("some requests did not finish in time");
     }
@@ -136,8 +141,30 @@ async fn run<S, B>(
 }
 
 /// A connection that breaks is its peer's business, and worth no more than a debug line.
-async fn quietly(peer: SocketAddr, connection: impl Future<Output = hyper::Result<()>>) {
-    if let Err(error) = connection.await {
+async fn quietly<I, S, B>(
+    peer: SocketAddr,
+    connection: UpgradeableConnection<I, S>,
+    mut draining: watch::Receiver<bool>,
+) where
+    I: Read + Write + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut connection = pin!(connection);
+    let drains = async { drop(draining.wait_for(|draining| *draining).await) };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        () = drains => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection ended");
     }
 }

@@ -1,8 +1,8 @@
 //! The HTTP source: lists and watches a collection that a server publishes by Reflet's own
 //! protocol.
 //!
-//! A list is fetched page by page; a watch is a stream of JSON lines or of server-sent events, or a
-//! series of long polls.
+//! A list is fetched page by page; a watch is a stream of JSON lines, of server-sent events or of the
+//! messages of a WebSocket, or a series of long polls.
 //! Only the envelope of an object is parsed here; its payload is decoded when the cache does not
 //! hold that version yet. One bad object never costs the others.
 //!
@@ -35,6 +35,7 @@ mod request;
 mod sse;
 mod tls;
 mod watch;
+mod websocket;
 
 // They need real sockets and real time.
 #[cfg(not(feature = "simulated"))]
@@ -68,6 +69,11 @@ pub enum Transport {
     /// and tools that know it. Where the server sends `retry:`, that is the least pause before the
     /// next attempt, also after a clean end.
     ServerSentEvents,
+    /// A WebSocket with a message per event, for networks that buffer endless responses but let a
+    /// socket through. What its close codes mean is written down in `PROTOCOL.md`. A message is held
+    /// in memory whole, so one that is skipped as too long costs up to eight times
+    /// [`line_bytes`](HttpLimits::line_bytes).
+    WebSocket,
     /// Requests that the server holds back until something happens, for networks that do not let
     /// an endless response through.
     LongPoll(PollTiming),
@@ -99,7 +105,9 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Source for HttpSource<T> {
 
     fn profile(&self) -> SourceProfile {
         let heartbeat = match self.transport {
-            Transport::JsonLines | Transport::ServerSentEvents => self.heartbeat,
+            Transport::JsonLines | Transport::ServerSentEvents | Transport::WebSocket => {
+                self.heartbeat
+            }
             Transport::LongPoll(timing) => timing
                 .wait
                 .saturating_add(timing.idle_interval.max(timing.busy_interval)),
@@ -157,6 +165,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Source for HttpSource<T> {
         match self.transport {
             Transport::JsonLines => watch.lines(sink).await,
             Transport::ServerSentEvents => watch.server_sent(sink).await,
+            Transport::WebSocket => watch.socket(sink).await,
             Transport::LongPoll(timing) => {
                 let limit = self.limits.page_bytes;
                 let start = (&from, epoch);

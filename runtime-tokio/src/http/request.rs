@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::Empty;
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use reflet_core::{Epoch, Failure, FailureClass, Revision};
 use tokio::time::{Instant, timeout};
@@ -86,7 +87,8 @@ impl Client {
         Ok(self.answer(response, connection))
     }
 
-    fn answer(&self, response: Response<Incoming>, connection: Connection) -> Answer<'_> {
+    fn answer(&self, mut response: Response<Incoming>, connection: Connection) -> Answer<'_> {
+        let upgrade = hyper::upgrade::on(&mut response);
         let (head, body) = response.into_parts();
         Answer {
             client: self,
@@ -94,6 +96,7 @@ impl Client {
             headers: head.headers,
             body,
             connection,
+            upgrade,
             end: None,
         }
     }
@@ -141,7 +144,7 @@ impl Client {
             .map_err(|error| transport("no connection", &error))?;
         Ok(Connection {
             sender,
-            driver: Some(driver),
+            driver: Some(Box::pin(driver.with_upgrades())),
         })
     }
 
@@ -175,11 +178,14 @@ impl Client {
     }
 }
 
+/// What drives a connection. Boxed, since hyper does not name the type that hands a connection over.
+type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
+
 /// A connection and what drives it.
 pub(super) struct Connection {
     sender: http1::SendRequest<Empty<Bytes>>,
     /// Dropped when it has ended: only then does a request that it had not taken yet hear of it.
-    driver: Option<http1::Connection<TokioIo<BoxStream>, Empty<Bytes>>>,
+    driver: Option<Driver>,
 }
 
 impl Connection {
@@ -213,6 +219,8 @@ pub(super) struct Answer<'c> {
     headers: HeaderMap,
     body: Incoming,
     connection: Connection,
+    /// The connection itself, if the answer is 101.
+    upgrade: OnUpgrade,
     end: Option<Result<(), Failure>>,
 }
 
@@ -235,6 +243,18 @@ impl Answer<'_> {
         match revision.compare(&revision) {
             Some(_) => Ok(Some(revision)),
             None => Err(malformed(&format!("{REVISION}: {text:?} is not a decimal"))),
+        }
+    }
+
+    /// The connection itself, after an answer of 101.
+    pub(super) async fn upgraded(&mut self) -> Result<TokioIo<Upgraded>, Failure> {
+        let upgraded = poll_fn(|cx| {
+            self.connection.drive(cx);
+            Pin::new(&mut self.upgrade).poll(cx)
+        });
+        match upgraded.await {
+            Ok(connection) => Ok(TokioIo::new(connection)),
+            Err(error) => Err(transport("the connection was not upgraded", &error)),
         }
     }
 

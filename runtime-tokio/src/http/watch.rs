@@ -1,4 +1,4 @@
-//! A watch as one answer that goes on for ever: JSON lines, or server-sent events.
+//! A watch that goes on for ever: JSON lines, server-sent events, or messages of a WebSocket.
 
 use std::time::Duration;
 
@@ -13,12 +13,16 @@ use super::path::Path;
 use super::pieces::{Endless, Piece, feed};
 use super::request::Client;
 use super::sse::{Decoder as ServerSent, Item};
+use super::websocket::{Message, Socket};
 use crate::probe::reach;
 use crate::source::{Decoder, Frame, Sink};
 
 /// An event that has grown by so many bytes is a sign of life: a long one on a slow network is no
 /// silence. One that hardly grows is.
 const GROWTH_BYTES: usize = 1 << 10;
+
+/// What is spoken over a WebSocket.
+const SUBPROTOCOL: &str = "reflet.v1";
 
 /// A watch that is asked for.
 pub(super) struct Watch<'a, V> {
@@ -52,8 +56,30 @@ impl<V: Clone + Send + Sync + 'static> Watch<'_, V> {
         framing.patient(ended)
     }
 
+    /// Follows the collection by the messages of a WebSocket until it is closed.
+    pub(super) async fn socket(&self, sink: &mut Sink<V>) -> Result<(), Failure> {
+        let path = self.target("websocket");
+        let opened = Socket::open(self.client, path.as_str(), Some(SUBPROTOCOL), self.limit);
+        let (mut socket, answer) = opened.await?;
+        sink.opened(answer.epoch()?);
+        drop(answer);
+        let mut events = Events::new(self.decoder);
+        loop {
+            let messages = socket.read().await?;
+            if messages.is_empty() {
+                return Ok(());
+            }
+            let pieces = messages.into_iter().map(|message| match message {
+                Message::Text(text) => Piece::Event(text),
+                Message::Alive => Piece::Heartbeat,
+            });
+            let pieces: Vec<_> = pieces.collect();
+            feed(&pieces, self.limit, &mut events, sink).await?;
+        }
+    }
+
     /// What is asked for by this transport.
-    pub(super) fn target(&self, transport: &str) -> Path {
+    fn target(&self, transport: &str) -> Path {
         Path::new(self.path)
             .with("watch", transport)
             .with("from", self.from)
@@ -189,7 +215,11 @@ impl Framing {
     /// incomplete.
     fn cut(&self, mut failure: Failure) -> Failure {
         if self.unfinished() > 0 {
-            reach!("stream cut in mid-line");
+            reach!("stream cut in mid-line", matches!(self, Self::Lines(_)));
+            reach!(
+                "stream cut in mid-event",
+                matches!(self, Self::ServerSent { .. })
+            );
             failure.message = format!("{}, in mid-{}", failure.message, self.unit()).into();
         }
         failure

@@ -69,7 +69,7 @@ fn event(line: &[u8], id: Option<u64>, epoch: &str, out: &mut Vec<u8>) {
 }
 
 /// Whole lines without their line breaks.
-fn split(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn split(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
     let lines = lines.strip_suffix(b"\n").unwrap_or(lines);
     lines.split(|byte| *byte == b'\n')
 }

@@ -2,8 +2,8 @@
 //!
 //! A [`Collection`] holds objects (a key and a JSON value) and numbers every transaction with a
 //! revision. [`Publish`] turns collections into an [`axum::Router`] that lists them page by page
-//! at one revision and streams every later transaction, as JSON lines or server-sent events, or by
-//! long polling. What goes over the wire is written down in `PROTOCOL.md` beside this crate's manifest, for whoever
+//! at one revision and streams every later transaction, as JSON lines, server-sent events or the
+//! messages of a WebSocket, or by long polling. What goes over the wire is written down in `PROTOCOL.md` beside this crate's manifest, for whoever
 //! writes the other end in another language.
 //!
 //! ```
@@ -29,8 +29,14 @@
 //! So are clients that are slow to send a request's head: how long a body may take is decided here
 //! ([`CollectionOptions::body_timeout`]), the rest is the server's.
 //!
-//! This module never spawns a task or a thread, never opens a socket and never reads a clock other
-//! than tokio's: the server around it decides all that.
+//! This module never spawns a thread, never opens a socket and never reads a clock other than
+//! tokio's: the server around it decides all that. It spawns a task for each WebSocket, by
+//! `tokio::spawn`, since nobody else drives a connection after its upgrade; the task ends with the
+//! connection, the collection's [`close`](Collection::close), or the client's close. The server
+//! around it has to serve its connections with upgrades (as `axum::serve` does; with hyper,
+//! `with_upgrades`), or WebSockets end as soon as they are open. From which pages browsers may open
+//! one is for a layer before the router to decide, by the request's `Origin`: nothing here looks at
+//! it, and browsers send no tokens of their own accord.
 
 mod access;
 mod body;
@@ -49,6 +55,7 @@ mod reply;
 mod router;
 mod state;
 mod watch;
+mod websocket;
 mod write;
 
 pub use access::{Access, AccessError, ClientId, Rights};

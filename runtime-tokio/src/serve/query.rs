@@ -37,6 +37,7 @@ pub(super) enum Read {
 pub(super) enum Framing {
     Lines,
     ServerSent,
+    WebSocket,
 }
 
 /// Where a client has got to.
@@ -68,12 +69,21 @@ impl Read {
                 resume: parameters.resume_after(last_event(headers)?)?,
                 timeout: parameters.timeout()?,
             },
+            Some("websocket") => Self::Watch {
+                framing: Framing::WebSocket,
+                resume: parameters.resume()?,
+                timeout: parameters.timeout()?,
+            },
             Some("poll") => Self::Poll {
                 resume: parameters.resume()?,
                 wait: parameters.number("wait_ms")?.map(Duration::from_millis),
                 limit: parameters.positive("limit")?,
             },
-            Some(_) => return Err(Failure::bad_request("watch must be jsonl, sse or poll")),
+            Some(_) => {
+                return Err(Failure::bad_request(
+                    "watch must be jsonl, sse, websocket or poll",
+                ));
+            }
         };
         parameters.finish()?;
         Ok(read)

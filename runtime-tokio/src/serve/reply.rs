@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER};
+use http::header::{
+    CACHE_CONTROL, CONTENT_TYPE, ETAG, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::error::WriteError;
@@ -58,6 +60,10 @@ impl Failure {
         Self::new(StatusCode::NOT_FOUND, "NotFound", message)
     }
 
+    pub(super) fn upgrade_required(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UPGRADE_REQUIRED, "UpgradeRequired", message)
+    }
+
     pub(super) fn too_large(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "TooLarge", message)
     }
@@ -100,6 +106,11 @@ impl Failure {
         let mut response = response(self.status, head, JSON, body.into());
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, seconds.into());
+        }
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            let headers = response.headers_mut();
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         response
     }
@@ -151,11 +162,18 @@ pub(super) fn response(
     headers.insert(CONTENT_TYPE, content_type);
     // A cached list or watch would be a lagging replica that nobody knows of.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(head) = head {
-        headers.insert(REVISION, head.revision.into());
-        if let Ok(epoch) = HeaderValue::from_str(&head.epoch) {
-            headers.insert(EPOCH, epoch);
-        }
+    match head {
+        Some(head) => with_head(response, head),
+        None => response,
+    }
+}
+
+/// Adds where the collection is.
+pub(super) fn with_head(mut response: Response, head: &Head) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(REVISION, head.revision.into());
+    if let Ok(epoch) = HeaderValue::from_str(&head.epoch) {
+        headers.insert(EPOCH, epoch);
     }
     response
 }

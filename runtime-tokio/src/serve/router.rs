@@ -24,6 +24,7 @@ use super::query::{Framing, PageToken, Read, Resume};
 use super::reply::{EVENT_STREAM, Failure, JSON, JSON_LINES, Refused, response, with_etag};
 use super::state::{Head, Portion};
 use super::watch::Watcher;
+use super::websocket::Upgrade;
 use crate::probe::reach;
 
 /// Collects what a server publishes, and makes a router of it.
@@ -178,8 +179,15 @@ async fn read(
             resume,
             timeout,
         } => {
-            let opened = Watcher::open(&collection, &caller, &resume)?;
-            Ok(stream(opened, framing, timeout))
+            let open = || Watcher::open(&collection, &caller, &resume);
+            match framing {
+                Framing::Lines => Ok(lines(open()?, timeout)),
+                Framing::ServerSent => Ok(server_sent(open()?, timeout)),
+                Framing::WebSocket => {
+                    let upgrade = Upgrade::of(request).map_err(|no| collection.refuse(no))?;
+                    Ok(upgrade.speak(open()?, timeout))
+                }
+            }
         }
         Read::Poll {
             resume,
@@ -259,26 +267,21 @@ fn items(collection: &Collection, limit: Option<u64>) -> usize {
     asked.min(options.max_page_items).max(1)
 }
 
-/// A watch as an answer that goes on for ever.
-fn stream(
-    (watcher, head, digest): (Watcher, Head, u64),
-    framing: Framing,
-    timeout: Option<Duration>,
-) -> Response {
-    let stream = watcher.stream(digest, timeout);
-    let (content, body) = match framing {
-        Framing::Lines => {
-            let body = framing::body(stream, framing::lines);
-            (JSON_LINES, Body::from_stream(body))
-        }
-        Framing::ServerSent => {
-            let epoch = Arc::clone(&head.epoch);
-            let write = move |said: &_| framing::server_sent(said, &epoch);
-            let body = framing::body(stream, write);
-            (EVENT_STREAM, Body::from_stream(body))
-        }
-    };
-    response(StatusCode::OK, Some(&head), content, body)
+/// A watch that was granted, where the collection is, and the digest where the watch begins.
+type Opened = (Watcher, Head, u64);
+
+fn lines((watcher, head, digest): Opened, timeout: Option<Duration>) -> Response {
+    let lines = framing::body(watcher.stream(digest, timeout), framing::lines);
+    let lines = Body::from_stream(lines);
+    response(StatusCode::OK, Some(&head), JSON_LINES, lines)
+}
+
+fn server_sent((watcher, head, digest): Opened, timeout: Option<Duration>) -> Response {
+    let epoch = Arc::clone(&head.epoch);
+    let write = move |said: &_| framing::server_sent(said, &epoch);
+    let events = framing::body(watcher.stream(digest, timeout), write);
+    let events = Body::from_stream(events);
+    response(StatusCode::OK, Some(&head), EVENT_STREAM, events)
 }
 
 async fn poll(

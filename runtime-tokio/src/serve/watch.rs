@@ -199,6 +199,11 @@ impl Following {
         None
     }
 
+    /// Whether the end of the stream is that of the server.
+    pub(super) fn is_closing(&self) -> bool {
+        self.watcher.shared.state().closed
+    }
+
     fn advance(&mut self, news: Vec<Arc<Transaction>>) -> Said {
         if let Some(last) = news.last() {
             self.watcher.position.revision = last.revision;

@@ -11,4 +11,5 @@ mod properties;
 mod rig;
 mod sse;
 mod watches;
+mod websocket;
 mod writes;

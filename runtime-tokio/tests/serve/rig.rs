@@ -50,6 +50,10 @@ impl Rig {
         Self { things, router }
     }
 
+    pub(crate) fn router(&self) -> axum::Router {
+        self.router.clone()
+    }
+
     pub(crate) fn put(&self, key: &str, value: impl serde::Serialize) -> Written {
         self.things
             .put(key, raw(value), Precondition::None)

@@ -14,6 +14,8 @@ use serde::de::IgnoredAny;
 use super::world::{Reporter, lock};
 use crate::oracles::{Horizon, Readiness};
 
+/// What is before an event that the server has sent as such.
+const DATA: &[u8] = b"data: ";
 /// How much is read at a time.
 const PORTION: usize = 16 << 10;
 
@@ -44,11 +46,24 @@ struct Ear {
     pending: Vec<u8>,
     /// The headers of the answer that is being read.
     not_modified: bool,
+    speech: Speech,
     epoch: Option<Arc<str>>,
     revision: Option<u64>,
 }
 
-/// A line of a watch, a page, or the answer to a poll.
+/// What the bytes are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Speech {
+    /// Answers, one after the other.
+    #[default]
+    Http,
+    /// The head of the last answer, before frames.
+    Upgrade,
+    /// A WebSocket's frames.
+    Frames,
+}
+
+/// An event of a watch, a page, or the answer to a poll.
 #[derive(Debug, Deserialize)]
 struct Word {
     #[serde(default, rename = "type")]
@@ -79,12 +94,17 @@ impl Ear {
 
     /// Takes the first line or object, and says how long it is, once it is there.
     fn take(&mut self, rest: &[u8], heard: &mut Heard) -> Option<usize> {
-        if rest.first() == Some(&b'{') {
-            let mut words = serde_json::Deserializer::from_slice(rest).into_iter::<Word>();
+        if self.speech == Speech::Frames {
+            return self.frame(rest, heard);
+        }
+        let field = DATA.len() * usize::from(rest.starts_with(DATA));
+        let text = rest.get(field..)?;
+        if text.first() == Some(&b'{') {
+            let mut words = serde_json::Deserializer::from_slice(text).into_iter::<Word>();
             match words.next()? {
                 Ok(word) => {
                     self.word(&word, heard);
-                    return Some(words.byte_offset());
+                    return Some(field + words.byte_offset());
                 }
                 Err(error) if error.is_eof() => return None,
                 // Damaged on its way.
@@ -96,11 +116,35 @@ impl Ear {
         Some(end + 1)
     }
 
+    /// Takes a frame of the server's: its head says how long it is, and it is not masked.
+    fn frame(&mut self, rest: &[u8], heard: &mut Heard) -> Option<usize> {
+        let (head, length): (usize, usize) = match *rest {
+            [_, 126, high, low, ..] => (4, usize::from(u16::from_be_bytes([high, low]))),
+            [_, 127, a, b, c, d, e, f, g, h, ..] => {
+                let length = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+                (10, usize::try_from(length).ok()?)
+            }
+            [_, length @ 0..126, ..] => (2, usize::from(length)),
+            _ => return None,
+        };
+        let end = head.checked_add(length)?;
+        // Damaged on its way, or a ping.
+        if let Ok(word) = serde_json::from_slice(rest.get(head..end)?) {
+            self.word(&word, heard);
+        }
+        Some(end)
+    }
+
     fn line(&mut self, line: &str, heard: &mut Heard) {
         let line = line.trim_end();
         if let Some((_, status)) = line.split_once("HTTP/1.1 ") {
             *self = Self::default();
             self.not_modified = status.starts_with("304");
+            if status.starts_with("101") {
+                self.speech = Speech::Upgrade;
+            }
+        } else if line.is_empty() && self.speech == Speech::Upgrade {
+            self.speech = Speech::Frames;
         } else if let Some(epoch) = line.strip_prefix("x-reflet-epoch: ") {
             self.epoch = Some(epoch.into());
         } else if let Some(revision) = line.strip_prefix("x-reflet-revision: ") {
@@ -221,6 +265,29 @@ mod tests {
         );
         let bookmark = r#"{"type":"BOOKMARK","revision":"7"}"#;
         assert!(is_told(&stream(&format!("{last}\n{bookmark}")), 7));
+    }
+
+    #[test]
+    fn events_and_frames_tell_what_lines_tell() {
+        let last = r#"{"type":"ADDED","revision":"4","key":"a","last":true,"value":1}"#;
+        let event = format!("ff\r\nid: 4.e\ndata: {last}\n\n\r\n");
+        assert!(is_told(&answer("200 OK", &event), 4));
+        assert!(
+            !is_told(&answer("200 OK", &event[..event.len() - 7]), 4),
+            "cut"
+        );
+
+        let padded = last.replace('1', &"1".repeat(200));
+        let [high, low] = (padded.len() as u16).to_be_bytes();
+        let frames = [b"\x89\x00\x81\x7e", &[high, low][..], padded.as_bytes()].concat();
+        let head = answer("101 Switching Protocols", "");
+        for (frames, told) in [(&frames[..], true), (&frames[..frames.len() - 1], false)] {
+            let (mut ear, mut heard) = (Ear::default(), Heard::default());
+            for piece in [head.as_bytes(), frames].concat().chunks(7) {
+                ear.hear(piece, &mut heard);
+            }
+            assert_eq!(heard.horizon.check("e", 4).is_ok(), told);
+        }
     }
 
     #[test]

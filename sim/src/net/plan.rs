@@ -253,14 +253,15 @@ impl Plan {
 
 impl InformerPlan {
     fn new(rng: &mut Rng, servers: usize, heartbeat: Duration, pages: &[u32]) -> Self {
-        let transport = if rng.u8(0..3) == 0 {
-            Transport::LongPoll(PollTiming {
+        let transport = match rng.u8(0..4) {
+            0 => Transport::LongPoll(PollTiming {
                 wait: one_of(rng, &[Duration::ZERO, heartbeat, heartbeat * 3]),
                 busy_interval: millis(rng, 0..100),
                 idle_interval: millis(rng, 100..1_000),
-            })
-        } else {
-            Transport::JsonLines
+            }),
+            1 => Transport::ServerSentEvents,
+            2 => Transport::WebSocket,
+            _ => Transport::JsonLines,
         };
         let choices = if servers == 1 {
             &[Choice::Name, Choice::Sticky][..]

@@ -26,7 +26,7 @@ use super::body::{Damage, damaged};
 use super::books::State;
 use super::client::INFORMER;
 use super::pace::COME_BACK;
-use super::quiet::Quiet;
+use super::quiet::{Quiet, Wire};
 use super::world::{World, lock};
 
 /// The server that writes go to; the others are replicas of it.
@@ -43,8 +43,9 @@ pub(super) struct Server {
     collection: Mutex<Option<Collection>>,
     disk: Arc<Disk>,
     mood: Mutex<Mood>,
-    /// The tasks of its connections.
+    /// The tasks of its connections, and the connections: a WebSocket has left its task.
     connections: Mutex<Vec<JoinHandle<()>>>,
+    wires: Mutex<Vec<Wire>>,
     /// What the next process starts with instead of its disk.
     going_back: Mutex<Option<Export>>,
 }
@@ -81,6 +82,7 @@ impl Server {
             disk: Arc::default(),
             mood: Mutex::default(),
             connections: Mutex::default(),
+            wires: Mutex::default(),
             going_back: Mutex::default(),
         }
     }
@@ -107,7 +109,10 @@ impl Server {
         *lock(&self.collection) = None;
     }
 
-    fn connected(&self, task: JoinHandle<()>) {
+    fn connected(&self, task: JoinHandle<()>, wire: Wire) {
+        let mut wires = lock(&self.wires);
+        wires.retain(Wire::is_in_use);
+        wires.push(wire);
         let mut connections = lock(&self.connections);
         connections.retain(|task| !task.is_finished());
         connections.push(task);
@@ -117,6 +122,8 @@ impl Server {
     pub(super) fn reset(&self) {
         let connections = std::mem::take(&mut *lock(&self.connections));
         connections.into_iter().for_each(|task| task.abort());
+        let wires = std::mem::take(&mut *lock(&self.wires));
+        wires.iter().for_each(Wire::break_off);
     }
 
     /// The next process starts from this.
@@ -225,19 +232,34 @@ pub(super) async fn serve(world: Arc<World>, index: usize) {
         Err(error) => return world.reporter.servers_fail(error),
     };
     while let Ok((stream, _)) = listener.accept().await {
-        let connection = connection(Arc::clone(&world), index, router.clone(), stream);
-        server.connected(madsim::task::spawn(connection));
+        let wire = Wire::default();
+        let stream = Quiet::new(TokioIo::new(stream), wire.clone());
+        let connection = connection(
+            Arc::clone(&world),
+            index,
+            router.clone(),
+            stream,
+            wire.clone(),
+        );
+        server.connected(madsim::task::spawn(connection), wire);
     }
 }
 
-async fn connection(world: Arc<World>, index: usize, router: Router, stream: TcpStream) {
+async fn connection(
+    world: Arc<World>,
+    index: usize,
+    router: Router,
+    stream: Quiet<TokioIo<TcpStream>>,
+    wire: Wire,
+) {
     let service = service_fn(move |request| {
-        let (world, router) = (Arc::clone(&world), router.clone());
-        async move { Ok::<_, Infallible>(answer(&world, index, router, request).await) }
+        let (world, router, wire) = (Arc::clone(&world), router.clone(), wire.clone());
+        async move { Ok::<_, Infallible>(answer(&world, index, router, request, &wire).await) }
     });
     // A connection that ends with an error is everyday life here.
     let _ = http1::Builder::new()
-        .serve_connection(Quiet::new(TokioIo::new(stream)), service)
+        .serve_connection(stream, service)
+        .with_upgrades()
         .await;
 }
 
@@ -246,13 +268,22 @@ async fn answer(
     index: usize,
     mut router: Router,
     request: Request<Incoming>,
+    wire: &Wire,
 ) -> Response {
     world.received(index, &request);
     match world.servers[index].mood() {
         Mood::Hung => pending().await,
         Mood::Refusing(status, wait) => refusal(status, wait),
         Mood::Good => routed(&mut router, request).await,
-        Mood::Damaging(damage, after) => damaged(routed(&mut router, request).await, damage, after),
+        Mood::Damaging(damage, after) => {
+            let response = routed(&mut router, request).await;
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                // Its frames come after the answer, and are no body.
+                wire.damage(damage, after);
+                return response;
+            }
+            damaged(response, damage, after)
+        }
     }
 }
 

@@ -9,3 +9,4 @@ mod server;
 mod sse;
 mod transport;
 mod watch;
+mod websocket;

@@ -27,7 +27,8 @@ impl Connect for Served {
     async fn connect(&self, _: &Target) -> io::Result<DuplexStream> {
         let (ours, theirs) = duplex(4 << 10);
         let service = TowerToHyperService::new(self.0.clone());
-        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(theirs), service));
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(theirs), service);
+        tokio::spawn(connection.with_upgrades());
         Ok(ours)
     }
 }
@@ -42,10 +43,11 @@ fn serve(transport: Transport) -> (Collection, HttpSource<Value>) {
     (collection, source.unwrap())
 }
 
-fn transports() -> [Transport; 3] {
+fn transports() -> [Transport; 4] {
     [
         Transport::JsonLines,
         Transport::ServerSentEvents,
+        Transport::WebSocket,
         Transport::LongPoll(PollTiming::default()),
     ]
 }
