@@ -19,6 +19,8 @@ pub(crate) enum Place {
     Data,
     /// What comes after a chunk's data, or after the last chunk.
     ChunkEnd,
+    /// A byte of a connection that was upgraded.
+    Frame,
 }
 
 /// Follows answers byte by byte, one after the other.
@@ -37,6 +39,8 @@ enum Part {
     DataEnd,
     /// What follows the last chunk; so many bytes are missing. There are no trailers.
     Trailer(usize),
+    /// The connection was upgraded: no other answer follows.
+    Frames,
 }
 
 impl Answers {
@@ -89,6 +93,7 @@ impl Answers {
                 let over = (*missing == 0).then(|| Part::Head(Vec::new()));
                 (Place::ChunkEnd, over)
             }
+            Part::Frames => (Place::Frame, None),
         };
         if let Some(next) = next {
             self.part = next;
@@ -100,6 +105,9 @@ impl Answers {
 /// What follows a head.
 fn body(head: &[u8]) -> Part {
     let head = String::from_utf8(head.to_vec()).unwrap().to_lowercase();
+    if head.starts_with("http/1.1 101") {
+        return Part::Frames;
+    }
     if head.contains("transfer-encoding: chunked") {
         return Part::ChunkSize(Vec::new());
     }

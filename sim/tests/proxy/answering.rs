@@ -198,6 +198,7 @@ impl<'a> Answering<'a> {
             Where::MidBody => Some(Fault::MidBody),
             Where::MidChunkSize => Some(Fault::MidChunkSize),
             Where::MidLine => Some(Fault::MidLine),
+            Where::MidFrames => Some(Fault::MidFrames),
         };
         match cut.ending {
             Ending::Eof | Ending::HalfClose | Ending::Reset => {
@@ -254,5 +255,6 @@ fn is_in(wanted: Where, byte: u8, place: Place) -> bool {
         Where::MidBody => place == Place::Body,
         Where::MidChunkSize => place == Place::ChunkSize,
         Where::MidLine => place == Place::Data && byte != b'\n',
+        Where::MidFrames => place == Place::Frame,
     }
 }

@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     MidChunkSize,
     /// An answer was cut in a line, and so in a chunk.
     MidLine,
+    /// A connection was cut after its upgrade.
+    MidFrames,
     /// An answer was closed as HTTP wants it, but in a line.
     CleanEndInMidLine,
     /// Both directions were closed.
@@ -49,11 +51,12 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::MidHead,
         Self::MidBody,
         Self::MidChunkSize,
         Self::MidLine,
+        Self::MidFrames,
         Self::CleanEndInMidLine,
         Self::Eof,
         Self::HalfClose,
@@ -82,11 +85,12 @@ impl Fault {
             | Self::RequestHalfClose
             | Self::Refused
             | Self::NotAccepted => true,
-            // The first four tell where an end was, not that there was another one.
+            // The first five tell where an end was, not that there was another one.
             Self::MidHead
             | Self::MidBody
             | Self::MidChunkSize
             | Self::MidLine
+            | Self::MidFrames
             | Self::StallAndGo
             | Self::BackPressure
             | Self::Dribble
@@ -101,6 +105,11 @@ impl Fault {
             self,
             Self::MidChunkSize | Self::MidLine | Self::CleanEndInMidLine
         )
+    }
+
+    /// Whether it can only happen to a connection that is upgraded.
+    pub(crate) fn needs_upgrade(self) -> bool {
+        self == Self::MidFrames
     }
 }
 
@@ -195,6 +204,7 @@ pub(crate) enum Where {
     MidBody,
     MidChunkSize,
     MidLine,
+    MidFrames,
 }
 
 /// How it goes on after the cut.
@@ -272,10 +282,11 @@ impl Cut {
                 Where::MidBody,
                 Where::MidChunkSize,
                 Where::MidLine,
+                Where::MidFrames,
             ])
             .unwrap();
         let reach = match place {
-            Where::Anywhere | Where::MidLine => 30_000,
+            Where::Anywhere | Where::MidLine | Where::MidFrames => 30_000,
             Where::MidHead => 600,
             Where::MidBody => 20_000,
             Where::MidChunkSize => 30,

@@ -51,8 +51,9 @@ impl Server {
             let mut connections = JoinSet::new();
             loop {
                 let stream = Observed::accept(&listener, &account).await;
-                let connection =
-                    http1::Builder::new().serve_connection(TokioIo::new(stream), service.clone());
+                let connection = http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service.clone())
+                    .with_upgrades();
                 // That it breaks off is what these tests are about.
                 connections.spawn(async { drop(connection.await) });
                 while let Some(ended) = connections.try_join_next() {
