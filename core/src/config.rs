@@ -49,7 +49,8 @@ pub enum Class {
     /// One answer is the whole state.
     Whole,
     /// Pages that are not pinned to a revision, or an unordered initial stream. What was listed is
-    /// flagged *partial* until the watch has passed the newest revision that was seen in it.
+    /// flagged *partial* until the watch has passed the newest revision that was seen in it; always,
+    /// where there is no watch of changes.
     Fuzzy,
 }
 

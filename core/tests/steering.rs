@@ -332,6 +332,27 @@ fn a_fuzzy_list_is_partial_until_the_watch_has_passed_it() {
 }
 
 #[test]
+fn fuzzy_lists_without_a_watch_of_changes_are_always_partial() {
+    for feed in [Feed::FullState { blocking: false }, Feed::HintOnly] {
+        let of = |class| {
+            let mut rig = Rig::new(config(SourceProfile {
+                feed,
+                class,
+                ..plain_profile()
+            }));
+            let list = rig.expect_list();
+            rig.list(list, 10, &[("a", 1)]);
+            rig.drain();
+            let mark = rig.mirror.marks.last().unwrap();
+            assert!(mark.initial && rig.informer.is_synced());
+            (rig.health().complete, mark.complete)
+        };
+        assert_eq!(of(Class::Fuzzy), (false, false));
+        assert_eq!(of(Class::Whole), (true, true));
+    }
+}
+
+#[test]
 fn an_older_update_cannot_bring_a_deleted_object_back() {
     let source = SourceProfile {
         class: Class::Whole,

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
 
-use crate::config::{Class, OnNewEpoch, OnRewind, RevisionOrder};
+use crate::config::{Class, Feed, OnNewEpoch, OnRewind, RevisionOrder};
 use crate::informer::Informer;
 use crate::key::Key;
 use crate::output::{BadInput, ListReason, Notice, State};
@@ -406,9 +406,20 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         }
     }
 
+    /// Whether the cache, quarantined keys apart, shows one state of the source (P3). Mixed pages
+    /// become one only by a watch that passes them.
+    pub(super) fn is_one_state(&self) -> bool {
+        let source = &self.config.source;
+        let passed = match source.feed {
+            Feed::ListWatch | Feed::InitialStream => true,
+            Feed::FullState { .. } | Feed::HintOnly => source.class != Class::Fuzzy,
+        };
+        self.position.is_whole() && !self.degraded && passed
+    }
+
     /// Gives subscribers the point that they can catch up to.
     pub(crate) fn publish(&mut self) {
-        let complete = canary!(CallPartialComplete) || self.position.is_whole() && !self.degraded;
+        let complete = canary!(CallPartialComplete) || self.is_one_state();
         self.cache.publish(self.position.seen.clone(), complete);
         self.report_lapsed();
     }

@@ -104,7 +104,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             deadline: self.next_deadline(),
             last_error: self.last_error.clone(),
             revision: self.position.seen.clone(),
-            complete: self.position.is_whole() && !self.degraded,
+            complete: self.is_one_state(),
             epoch: self.position.epoch.clone(),
             objects: self.cache.len(),
             quarantined: self.quarantine.report(),

@@ -75,7 +75,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// What the cache holds, if that is all of one revision: else a later call may find it so.
     #[must_use]
     pub fn snapshot(&self) -> Option<Snapshot<K, V>> {
-        let whole = canary!(SnapshotPartial) || self.position.is_whole() && !self.degraded;
+        let whole = canary!(SnapshotPartial) || self.is_one_state();
         if !whole || !self.cache.is_synced() {
             return None;
         }
