@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use super::connect::{Connect, Dial, Target, TcpConnector};
 use super::path::encode;
 use super::request::Client;
+use super::rest::MappingError;
 use super::tls::{Identity, Roots, Tls};
 use super::{HttpSource, Transport};
 
@@ -71,6 +72,8 @@ pub enum BuildError {
     NoRoots(Option<String>),
     /// TLS could not be set up, in these words.
     Tls(String),
+    /// The mapping onto a REST service does not go together.
+    Mapping(MappingError),
 }
 
 impl fmt::Display for BuildError {
@@ -85,6 +88,7 @@ impl fmt::Display for BuildError {
             Self::NoRoots(None) => f.write_str("there is no root certificate"),
             Self::NoRoots(Some(words)) => write!(f, "there is no root certificate: {words}"),
             Self::Tls(words) => write!(f, "TLS: {words}"),
+            Self::Mapping(error) => write!(f, "the mapping: {error}"),
         }
     }
 }
@@ -190,6 +194,11 @@ impl<T, P> HttpSourceBuilder<T, P> {
     pub fn limits(mut self, limits: HttpLimits) -> Self {
         self.limits = limits;
         self
+    }
+
+    /// What is spoken over the connection.
+    pub(super) fn spoken(&self) -> &P {
+        &self.spoken
     }
 
     /// What sends the requests, the path that all of them begin with, and what is spoken.

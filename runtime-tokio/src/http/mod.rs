@@ -32,6 +32,7 @@ mod path;
 mod pieces;
 mod poll;
 mod request;
+pub mod rest;
 mod sse;
 mod tls;
 mod watch;

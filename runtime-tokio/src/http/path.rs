@@ -32,7 +32,7 @@ impl Path {
 
     pub(super) fn with(mut self, name: &str, value: impl Display) -> Self {
         self.text.push(self.separator);
-        self.text.push_str(name);
+        self.text.push_str(&encode(name));
         self.text.push('=');
         self.text.push_str(&encode(&value.to_string()));
         self.separator = '&';

@@ -266,6 +266,14 @@ impl Answer<'_> {
             .map_err(|_| malformed(&format!("the header {name} is not text")))
     }
 
+    /// All values of a header as text.
+    pub(super) fn all(&self, name: HeaderName) -> Result<Vec<&str>, Failure> {
+        let values = self.headers.get_all(&name).iter().map(HeaderValue::to_str);
+        values
+            .collect::<Result<_, _>>()
+            .map_err(|_| malformed(&format!("the header {name} is not text")))
+    }
+
     /// Whether the body can be what was asked for: its content type, if it has one, contains `kind`.
     pub(super) fn check_content(&self, kind: &str) -> Result<(), Failure> {
         if let Some(encoding) = self.headers.get(CONTENT_ENCODING)

@@ -3,7 +3,7 @@
 mod list;
 mod poll;
 mod refusals;
-mod rig;
+pub(super) mod rig;
 #[cfg(feature = "serve")]
 mod server;
 mod sse;

@@ -16,21 +16,21 @@ use crate::source::{Engine, Envelope, ListRequest, Port, Sink, Source, WatchRequ
 
 /// What an engine was told, a line each.
 #[derive(Clone, Default)]
-pub(super) struct Recorder {
+pub(crate) struct Recorder {
     said: Arc<Mutex<Vec<String>>>,
     held: Arc<Mutex<Vec<String>>>,
 }
 
 impl Recorder {
-    pub(super) fn hold(&self, item: &str) {
+    pub(crate) fn hold(&self, item: &str) {
         self.held.lock().unwrap().push(item.to_owned());
     }
 
-    pub(super) fn said(&self) -> Vec<String> {
+    pub(crate) fn said(&self) -> Vec<String> {
         self.said.lock().unwrap().clone()
     }
 
-    pub(super) fn sink<V: Clone + fmt::Debug + 'static>(&self) -> Sink<V> {
+    pub(crate) fn sink<V: Clone + fmt::Debug + 'static>(&self) -> Sink<V> {
         Sink::new(self.clone())
     }
 }
@@ -105,20 +105,20 @@ fn body<V: fmt::Debug>(body: Body<'_, V>) -> String {
 }
 
 /// One answer of a scripted server.
-pub(super) struct Reply {
-    pub(super) bytes: Vec<u8>,
-    pub(super) then: Then,
+pub(crate) struct Reply {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) then: Then,
 }
 
 /// What the server does after an answer.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Then {
+pub(crate) enum Then {
     Keep,
     Close,
 }
 
 /// A server whose answers are a script, one connection after the other.
-pub(super) struct Server {
+pub(crate) struct Server {
     connections: mpsc::UnboundedSender<DuplexStream>,
     requests: Arc<Mutex<Vec<String>>>,
     opened: Arc<Mutex<usize>>,
@@ -126,12 +126,12 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(script: Vec<Reply>) -> Self {
+    pub(crate) fn new(script: Vec<Reply>) -> Self {
         Self::with_pipe(script, 64 << 10)
     }
 
     /// A server behind a pipe that takes only so many bytes at a time.
-    pub(super) fn with_pipe(script: Vec<Reply>, pipe_bytes: usize) -> Self {
+    pub(crate) fn with_pipe(script: Vec<Reply>, pipe_bytes: usize) -> Self {
         let (connections, mut accepted) = mpsc::unbounded_channel::<DuplexStream>();
         let requests = Arc::new(Mutex::new(Vec::new()));
         let log = requests.clone();
@@ -149,33 +149,37 @@ impl Server {
         }
     }
 
-    pub(super) fn builder<T>(&self) -> HttpSourceBuilder<T>
+    pub(crate) fn builder<T>(&self) -> HttpSourceBuilder<T>
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
-        HttpSource::builder("http://server:8080/base", "things").connector(Pipe {
+        HttpSource::builder("http://server:8080/base", "things").connector(self.pipe())
+    }
+
+    pub(crate) fn pipe(&self) -> Pipe {
+        Pipe {
             connections: self.connections.clone(),
             opened: self.opened.clone(),
             pipe_bytes: self.pipe_bytes,
-        })
+        }
     }
 
-    pub(super) fn source(&self) -> HttpSource<Value> {
+    pub(crate) fn source(&self) -> HttpSource<Value> {
         self.builder().build().unwrap()
     }
 
     /// The targets of the requests so far.
-    pub(super) fn paths(&self) -> Vec<String> {
+    pub(crate) fn paths(&self) -> Vec<String> {
         let requests = self.requests.lock().unwrap();
         let path = |head: &String| head.split(' ').nth(1).unwrap_or_default().to_owned();
         requests.iter().map(path).collect()
     }
 
-    pub(super) fn heads(&self) -> Vec<String> {
+    pub(crate) fn heads(&self) -> Vec<String> {
         self.requests.lock().unwrap().clone()
     }
 
-    pub(super) fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         *self.opened.lock().unwrap()
     }
 }
@@ -198,7 +202,7 @@ async fn serve(
 }
 
 /// The head of a request, or `None` when the client has gone.
-pub(super) async fn request_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
+pub(crate) async fn request_head(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.ok()?);
@@ -206,7 +210,7 @@ pub(super) async fn request_head(stream: &mut (impl AsyncRead + Unpin)) -> Optio
     String::from_utf8(head).ok()
 }
 
-struct Pipe {
+pub(crate) struct Pipe {
     connections: mpsc::UnboundedSender<DuplexStream>,
     opened: Arc<Mutex<usize>>,
     pipe_bytes: usize,
@@ -225,7 +229,7 @@ impl Connect for Pipe {
 }
 
 /// Hands every connection to the test.
-pub(super) struct Handed(pub(super) mpsc::UnboundedSender<DuplexStream>);
+pub(crate) struct Handed(pub(crate) mpsc::UnboundedSender<DuplexStream>);
 
 impl Connect for Handed {
     type Stream = DuplexStream;
@@ -241,7 +245,7 @@ impl Connect for Handed {
 const STAMPS: &str = "x-reflet-revision: 12\r\nx-reflet-epoch: e1\r\n";
 
 /// An answer with a length; the connection stays open.
-pub(super) fn answer(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Reply {
+pub(crate) fn answer(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Reply {
     let body = body.as_ref();
     let length = body.len();
     let head = format!("HTTP/1.1 {status}\r\n{STAMPS}{headers}content-length: {length}\r\n\r\n");
@@ -251,11 +255,11 @@ pub(super) fn answer(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Rep
     }
 }
 
-pub(super) fn ok(body: impl AsRef<[u8]>) -> Reply {
+pub(crate) fn ok(body: impl AsRef<[u8]>) -> Reply {
     answer("200 OK", "content-type: application/json\r\n", body)
 }
 
-pub(super) fn not_modified() -> Reply {
+pub(crate) fn not_modified() -> Reply {
     Reply {
         bytes: format!("HTTP/1.1 304 Not Modified\r\n{STAMPS}\r\n").into_bytes(),
         then: Then::Keep,
@@ -263,7 +267,7 @@ pub(super) fn not_modified() -> Reply {
 }
 
 /// A stream of chunks, with its end.
-pub(super) fn stream<B: AsRef<[u8]>>(chunks: impl IntoIterator<Item = B>) -> Reply {
+pub(crate) fn stream<B: AsRef<[u8]>>(chunks: impl IntoIterator<Item = B>) -> Reply {
     let mut reply = cut_stream(chunks);
     reply.bytes.extend_from_slice(b"0\r\n\r\n");
     reply.then = Then::Keep;
@@ -271,7 +275,7 @@ pub(super) fn stream<B: AsRef<[u8]>>(chunks: impl IntoIterator<Item = B>) -> Rep
 }
 
 /// A stream of chunks that breaks off.
-pub(super) fn cut_stream<B: AsRef<[u8]>>(chunks: impl IntoIterator<Item = B>) -> Reply {
+pub(crate) fn cut_stream<B: AsRef<[u8]>>(chunks: impl IntoIterator<Item = B>) -> Reply {
     let mut bytes = stream_head();
     for chunk in chunks {
         let chunk = chunk.as_ref();
@@ -285,13 +289,13 @@ pub(super) fn cut_stream<B: AsRef<[u8]>>(chunks: impl IntoIterator<Item = B>) ->
     }
 }
 
-pub(super) fn stream_head() -> Vec<u8> {
+pub(crate) fn stream_head() -> Vec<u8> {
     let head =
         "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n";
     format!("{head}{STAMPS}\r\n").into_bytes()
 }
 
-pub(super) fn page_request() -> ListRequest {
+pub(crate) fn page_request() -> ListRequest {
     ListRequest {
         page: None,
         at_least: None,
@@ -301,7 +305,7 @@ pub(super) fn page_request() -> ListRequest {
     }
 }
 
-pub(super) fn watch_request() -> WatchRequest {
+pub(crate) fn watch_request() -> WatchRequest {
     WatchRequest {
         from: WatchFrom::Revision(Revision::from(12)),
         epoch: Some(reflet_core::Epoch::new("e1")),
@@ -310,7 +314,7 @@ pub(super) fn watch_request() -> WatchRequest {
 
 /// Lists one page, and says what the engine heard but for signs of life, of which there are as
 /// many as the page came in parts.
-pub(super) async fn list(
+pub(crate) async fn list(
     source: &HttpSource<impl DeserializeOwned + fmt::Debug + Send + Sync + 'static>,
 ) -> (Vec<String>, Result<(), Failure>) {
     let recorder = Recorder::default();
@@ -318,20 +322,20 @@ pub(super) async fn list(
     (without_heartbeats(recorder.said()), outcome)
 }
 
-pub(super) fn without_heartbeats(mut said: Vec<String>) -> Vec<String> {
+pub(crate) fn without_heartbeats(mut said: Vec<String>) -> Vec<String> {
     said.retain(|word| word != "heartbeat");
     said
 }
 
 /// Watches until the attempt ends, and says what the engine heard.
-pub(super) async fn watch(source: &HttpSource<Value>) -> (Vec<String>, Result<(), Failure>) {
+pub(crate) async fn watch(source: &HttpSource<Value>) -> (Vec<String>, Result<(), Failure>) {
     let recorder = Recorder::default();
     let outcome = source.watch(watch_request(), &mut recorder.sink()).await;
     (recorder.said(), outcome)
 }
 
 /// Writes one answer and leaves the connection open.
-pub(super) async fn write(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) {
+pub(crate) async fn write(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) {
     stream.write_all(bytes).await.unwrap();
     stream.flush().await.unwrap();
 }
