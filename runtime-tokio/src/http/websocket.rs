@@ -71,9 +71,9 @@ struct End {
 }
 
 impl Socket {
-    /// Opens a socket at `path`; with it comes the answer's head. `protocol` is the subprotocol that is offered, and required back.
-    /// What is longer than `limit` is up to the caller; a message of more than eight times as many
-    /// bytes ends the socket.
+    /// Opens a socket at `path`; with it comes the answer's head. `protocol` is the subprotocol that
+    /// is offered, and required back. What is longer than `limit` is up to the caller; a message of
+    /// more than eight times as many bytes ends the socket.
     ///
     /// # Errors
     /// A status other than 101, an answer that is no handshake, or no connection.

@@ -3,8 +3,8 @@
 //! A [`Collection`] holds objects (a key and a JSON value) and numbers every transaction with a
 //! revision. [`Publish`] turns collections into an [`axum::Router`] that lists them page by page
 //! at one revision and streams every later transaction, as JSON lines, server-sent events or the
-//! messages of a WebSocket, or by long polling. What goes over the wire is written down in `PROTOCOL.md` beside this crate's manifest, for whoever
-//! writes the other end in another language.
+//! messages of a WebSocket, or by long polling. What goes over the wire is written down in
+//! `PROTOCOL.md` beside this crate's manifest, for whoever writes the other end in another language.
 //!
 //! ```
 //! use reflet_tokio::serve::{Collection, CollectionOptions, Precondition, Publish, to_raw_value};
