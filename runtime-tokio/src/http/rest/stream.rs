@@ -11,8 +11,9 @@ use super::mapping::{Changes, Hints, Refusals, Resume, Stream};
 use super::{Mapped, refused, url};
 use crate::http::envelope::Source;
 use crate::http::failure::{malformed, retryable};
-use crate::http::lines::{Lines, Piece, split};
+use crate::http::lines::{Lines, split};
 use crate::http::path::{Path, encode};
+use crate::http::pieces::Piece;
 use crate::source::{Decoder, Frame, Sink};
 
 /// An event that has grown by so many bytes is a sign of life: a long one on a slow network is no
@@ -187,6 +188,11 @@ async fn feed<V: Clone + Send + Sync + 'static>(
                 bytes if bytes > limit => Err(bytes),
                 _ => Ok(Source::new(line)),
             })),
+            Piece::Event(bytes) => sources.push(match bytes.len() {
+                bytes if bytes > limit => Err(bytes),
+                _ => Ok(Source::new(bytes)),
+            }),
+            Piece::Heartbeat => sources.push(Ok(Source::new(&[]))),
             Piece::TooLong(bytes) => sources.push(Err(*bytes)),
         }
     }
