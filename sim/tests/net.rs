@@ -121,7 +121,7 @@ fn known_errors_are_found_by_the_promise_that_they_break() {
         (Canary::WaitIsNotWoken, Promise::HonestReadiness),
     ];
     for (canary, promise) in known {
-        let found = (0..10).find_map(|seed| net::run_planted(seed, Some(canary)).violation);
+        let found = (0..30).find_map(|seed| net::run_planted(seed, Some(canary)).violation);
         let found = found.unwrap_or_else(|| panic!("{canary:?} was not found"));
         assert_eq!(found.promise, promise, "{canary:?}: {found}");
     }
