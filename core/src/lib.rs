@@ -52,8 +52,9 @@
 //! assert!(matches!(informer.poll_command(), Some(Command::Watch { .. })));
 //! ```
 //!
-//! What it promises, and where each promise is kept, is told in the module docs: [`cache`] for
-//! truthful deltas, bounded memory and isolation, and [`Informer`] for the rest.
+//! Where to go from here: the [`guide`] has the concepts, the life of an event, how to write a driver
+//! and a source, and what is promised and how that is checked. Details are in the module docs, above
+//! all those of [`cache`] and [`Informer`].
 
 extern crate alloc;
 
@@ -63,6 +64,7 @@ mod digest;
 mod fence;
 #[cfg(feature = "simulated")]
 mod fingerprint;
+pub mod guide;
 pub mod index;
 mod informer;
 mod input;
