@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::failure::clip;
+use super::secrets::without_quotes;
 use crate::source::{Commit, Decoder, Envelope, Frame, Payload};
 
 /// A JSON string; borrowed unless it has escapes.
@@ -193,8 +194,7 @@ pub(super) fn revision(text: &Text<'_>) -> Option<Revision> {
 pub(super) fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<Arc<T>, String> {
     match serde_json::from_slice(json) {
         Ok(value) => Ok(Arc::new(value)),
-        // serde's messages can quote the whole input.
-        Err(error) => Err(clip(&error.to_string()).to_owned()),
+        Err(error) => Err(in_words(&error)),
     }
 }
 
@@ -327,7 +327,8 @@ impl<'a> Event<'a> {
     }
 }
 
-/// What the parser found; a position in a line or an item, not in the whole stream.
+/// What the parser found; a position in a line or an item, not in the whole stream. Its messages can
+/// quote the whole input, which is nobody's business.
 pub(super) fn in_words(error: &serde_json::Error) -> String {
-    clip(&error.to_string()).to_owned()
+    clip(&without_quotes(&error.to_string())).to_owned()
 }

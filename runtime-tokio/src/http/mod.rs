@@ -33,6 +33,7 @@ mod pieces;
 mod poll;
 mod request;
 pub mod rest;
+mod secrets;
 mod sse;
 mod tls;
 mod watch;
@@ -135,7 +136,8 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Source for HttpSource<T> {
     ) -> Result<(), Failure> {
         let limit = self.limits.page_bytes;
         let decoder = &envelope::decode::<T>;
-        list::page(&self.client, &self.path, &request, limit, decoder, sink).await
+        let listed = list::page(&self.client, &self.path, &request, limit, decoder, sink).await;
+        listed.map_err(|failure| self.client.discreet(failure))
     }
 
     async fn watch(
@@ -163,7 +165,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Source for HttpSource<T> {
             limit: self.limits.line_bytes,
             decoder,
         };
-        match self.transport {
+        let ended = match self.transport {
             Transport::JsonLines => watch.lines(sink).await,
             Transport::ServerSentEvents => watch.server_sent(sink).await,
             Transport::WebSocket => watch.socket(sink).await,
@@ -172,7 +174,8 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Source for HttpSource<T> {
                 let start = (&from, epoch);
                 poll::follow(client, path, start, timing, limit, decoder, sink).await
             }
-        }
+        };
+        ended.map_err(|failure| client.discreet(failure))
     }
 }
 

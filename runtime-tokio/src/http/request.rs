@@ -22,6 +22,7 @@ use tokio::time::{Instant, timeout};
 
 use super::connect::{BoxStream, Dial, Target};
 use super::failure::{self, Asked, malformed, retryable, transport, with_sources};
+use super::secrets;
 use super::tls::Tls;
 use crate::probe::reach;
 
@@ -158,6 +159,11 @@ impl Client {
                 secured.map_err(|error| ("TLS with", error))
             }
         }
+    }
+
+    /// The failure without what is secret in our own headers.
+    pub(super) fn discreet(&self, failure: Failure) -> Failure {
+        secrets::hide(failure, &self.headers)
     }
 
     fn take_kept(&self) -> Option<Connection> {

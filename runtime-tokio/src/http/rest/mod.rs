@@ -129,7 +129,8 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Source for RestSource<T> {
         request: ListRequest,
         sink: &mut Sink<Self::Value>,
     ) -> Result<(), Failure> {
-        list::page(&self.mapped, &request, &envelope::decode::<T>, sink).await
+        let listed = list::page(&self.mapped, &request, &envelope::decode::<T>, sink).await;
+        listed.map_err(|failure| self.mapped.client.discreet(failure))
     }
 
     async fn watch(
@@ -139,7 +140,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Source for RestSource<T> {
     ) -> Result<(), Failure> {
         let decoder = &envelope::decode::<T>;
         let rest = &self.mapped;
-        match (&rest.mapping.watch, &request.from) {
+        let ended = match (&rest.mapping.watch, &request.from) {
             (Watch::Changes(changes), WatchFrom::Revision(from)) => {
                 stream::changes(rest, changes, from, decoder, sink).await
             }
@@ -158,7 +159,8 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Source for RestSource<T> {
                 FailureClass::Unsupported,
                 "the mapping has no such watch",
             )),
-        }
+        };
+        ended.map_err(|failure| rest.client.discreet(failure))
     }
 }
 
