@@ -1,22 +1,17 @@
 //! Turns the events of a watch into frames, whatever transport brought them.
 
-use reflet_core::{Digest, Failure, FailureClass, Revision};
+use reflet_core::{Digest, Epoch, Failure, FailureClass, Revision};
 
 use super::envelope::{Event, Position, Source, Text, revision};
 use super::failure::{Asked, malformed, refused};
+use super::pieces::{Entry, Labels};
+use super::request::Answer;
+use super::transport::Listener;
 use crate::probe::reach;
 use crate::source::{Commit, Decoder, Frame, Sink};
 
 /// After so many events in a row that cannot be read the stream is not ours.
 const BAD_IN_A_ROW: u32 = 16;
-
-/// One event as it came.
-pub(super) enum Entry<'a> {
-    /// Its JSON; nothing at all is a heartbeat.
-    Json(&'a str, &'a Source<'a>),
-    /// It was too long to be kept: so many bytes.
-    TooLong(usize),
-}
 
 enum Parsed<'a> {
     Heartbeat,
@@ -209,10 +204,22 @@ impl<'d, V: Clone + Send + Sync + 'static> Events<'d, V> {
     }
 }
 
+impl<V: Clone + Send + Sync + 'static> Listener<V> for Events<'_, V> {
+    fn epoch(&self, answer: &Answer<'_>) -> Result<Option<Epoch>, Failure> {
+        answer.epoch()
+    }
+
+    async fn hear(&mut self, entries: &[Entry<'_>], sink: &mut Sink<V>) -> Result<(), Failure> {
+        self.feed(entries, sink).await
+    }
+}
+
 fn parse<'a>(entry: &Entry<'a>) -> Parsed<'a> {
     match *entry {
-        Entry::Json(json, _) if json.trim_ascii().is_empty() => Parsed::Heartbeat,
-        Entry::Json(json, source) => match Event::read(json, source) {
+        // One with a name is a word of a later version of the protocol.
+        Entry::Json(_, _, Labels { name: Some(_), .. }) => Parsed::Heartbeat,
+        Entry::Json(json, ..) if json.trim_ascii().is_empty() => Parsed::Heartbeat,
+        Entry::Json(json, source, _) => match Event::read(json, source) {
             Ok(event) => Parsed::Event(event, json.len(), source),
             Err(error) => Parsed::Bad {
                 size: json.len(),

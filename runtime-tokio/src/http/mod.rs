@@ -36,6 +36,7 @@ pub mod rest;
 mod secrets;
 mod sse;
 mod tls;
+mod transport;
 mod watch;
 mod websocket;
 

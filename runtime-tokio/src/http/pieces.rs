@@ -1,13 +1,11 @@
 //! The seam between how a watch travels and what it says: whatever the transport, it brings pieces,
-//! and pieces become the frames of [`Events`].
+//! and pieces become entries for whoever understands them.
 
 use bytes::Bytes;
-use reflet_core::Failure;
 
 use super::envelope::Source;
-use super::events::{Entry, Events};
 use super::lines::split;
-use crate::source::Sink;
+use super::sse::Event;
 
 /// How many times the limit something may be long before the stream is given up.
 pub(super) const GIVE_UP_FACTOR: usize = 8;
@@ -19,6 +17,8 @@ pub(super) enum Piece {
     Lines(Bytes),
     /// One event.
     Event(Bytes),
+    /// One event, with what its framing says of it.
+    Labelled(Event),
     /// A sign of life.
     Heartbeat,
     /// An event of so many bytes was skipped.
@@ -32,34 +32,67 @@ pub(super) struct Endless {
     pub(super) bytes: usize,
 }
 
-/// Hands over everything that was read at once. What is longer than `limit` is reported instead.
-pub(super) async fn feed<V: Clone + Send + Sync + 'static>(
-    pieces: &[Piece],
-    limit: usize,
-    events: &mut Events<'_, V>,
-    sink: &mut Sink<V>,
-) -> Result<(), Failure> {
-    let mut sources = Vec::new();
-    for piece in pieces {
-        match piece {
-            Piece::Lines(lines) => sources.extend(split(lines).map(|line| within(line, limit))),
-            Piece::Event(bytes) => sources.push(within(bytes, limit)),
-            Piece::Heartbeat => sources.push(Ok(Source::new(&[]))),
-            Piece::TooLong(bytes) => sources.push(Err(*bytes)),
-        }
-    }
-    let entries = sources.iter().map(|source| match source {
-        Ok(source) => Entry::Json(source.text(), source),
-        Err(bytes) => Entry::TooLong(*bytes),
-    });
-    let entries: Vec<_> = entries.collect();
-    events.feed(&entries, sink).await
+/// One event as it came.
+#[derive(Clone, Copy)]
+pub(super) enum Entry<'a> {
+    /// Its JSON; nothing at all is a heartbeat.
+    Json(&'a str, &'a Source<'a>, Labels<'a>),
+    /// It was too long to be kept: so many bytes.
+    TooLong(usize),
 }
 
-/// An event; `Err`: it has so many bytes, which are too many.
-fn within(event: &[u8], limit: usize) -> Result<Source<'_>, usize> {
-    match event.len() {
-        bytes if bytes > limit => Err(bytes),
-        _ => Ok(Source::new(event)),
+/// What a transport's framing says of an event. Nothing, but for server-sent events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Labels<'a> {
+    /// Its type, where it has another one than `message`.
+    pub(super) name: Option<&'a str>,
+    /// Its own id.
+    pub(super) id: Option<&'a str>,
+}
+
+impl<'a> Entry<'a> {
+    /// An event of whose framing nothing is known.
+    pub(super) fn json(json: &'a str, source: &'a Source<'a>) -> Self {
+        Self::Json(json, source, Labels::default())
+    }
+}
+
+/// The text of everything that was read at once, and its labels. `Err`: an event of so many bytes,
+/// which are more than `limit`.
+pub(super) struct Texts<'a>(Vec<(Result<Source<'a>, usize>, Labels<'a>)>);
+
+impl<'a> Texts<'a> {
+    pub(super) fn of(pieces: &'a [Piece], limit: usize) -> Self {
+        let within = |event: &'a [u8]| match event.len() {
+            bytes if bytes > limit => Err(bytes),
+            _ => Ok(Source::new(event)),
+        };
+        let plain = Labels::default();
+        let mut texts = Vec::new();
+        for piece in pieces {
+            match piece {
+                Piece::Lines(lines) => texts.extend(split(lines).map(|line| (within(line), plain))),
+                Piece::Event(bytes) => texts.push((within(bytes), plain)),
+                Piece::Labelled(event) => texts.push((within(&event.data), labels(event))),
+                Piece::Heartbeat => texts.push((Ok(Source::new(&[])), plain)),
+                Piece::TooLong(bytes) => texts.push((Err(*bytes), plain)),
+            }
+        }
+        Self(texts)
+    }
+
+    pub(super) fn entries(&self) -> Vec<Entry<'_>> {
+        let entries = self.0.iter().map(|(source, labels)| match source {
+            Ok(source) => Entry::Json(source.text(), source, *labels),
+            Err(bytes) => Entry::TooLong(*bytes),
+        });
+        entries.collect()
+    }
+}
+
+fn labels(event: &Event) -> Labels<'_> {
+    Labels {
+        name: event.name.as_deref(),
+        id: event.id.as_deref(),
     }
 }

@@ -7,10 +7,11 @@ use reflet_core::{Epoch, Failure, FailureClass, Revision};
 use tokio::time::{Instant, sleep_until};
 
 use super::envelope::{Elements, Polled, Source, in_words};
-use super::events::{Entry, Events};
+use super::events::Events;
 use super::failure::{Asked, malformed};
 use super::list::{same_epoch, stamped};
 use super::path::Path;
+use super::pieces::Entry;
 use super::request::{Answer, Client};
 use crate::probe::reach;
 use crate::source::{Decoder, Frame, Sink};
@@ -152,7 +153,7 @@ async fn news<V: Clone + Send + Sync + 'static>(
         let turn = elements.by_ref().take(EVENTS_PER_TURN);
         let turn = turn.map(|json| {
             let json = json.map_err(|error| malformed(&in_words(&error)))?;
-            Ok(Entry::Json(json, &source))
+            Ok(Entry::json(json, &source))
         });
         let turn: Vec<_> = turn.collect::<Result<_, Failure>>()?;
         if turn.is_empty() {

@@ -2,7 +2,6 @@
 //! memory: bytes in, however they are cut, and events out. Nothing here knows what they say.
 
 use std::mem;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -31,8 +30,9 @@ pub(super) struct Event {
     pub(super) name: Option<Box<str>>,
     /// Its lines of data, joined by line feeds. May be anything but UTF-8.
     pub(super) data: Bytes,
-    /// The newest id of the stream: that of this event or of an earlier one.
-    pub(super) id: Option<Arc<str>>,
+    /// Its own id. One that came without data, or with an earlier event, is nobody's: it would say
+    /// of later events what the server has not said.
+    pub(super) id: Option<Box<str>>,
 }
 
 /// The part of a stream that has come so far.
@@ -54,7 +54,7 @@ pub(super) struct Decoder {
     event_bytes: usize,
     data: BytesMut,
     name: Option<Box<str>>,
-    id: Option<Arc<str>>,
+    id: Option<Box<str>>,
 }
 
 impl Decoder {
@@ -167,7 +167,7 @@ impl Decoder {
         self.event_bytes = self.event_bytes.saturating_add(bytes);
         if self.event_bytes > self.limit {
             self.data = BytesMut::new();
-            self.name = None;
+            (self.name, self.id) = (None, None);
         } else {
             self.field(line, items);
         }
@@ -201,7 +201,7 @@ impl Decoder {
     /// An empty line is the end of an event.
     fn dispatch(&mut self) -> Item {
         let bytes = mem::take(&mut self.event_bytes);
-        let name = self.name.take();
+        let (name, id) = (self.name.take(), self.id.take());
         let mut data = self.data.split();
         if bytes > self.limit {
             return Item::TooLong(bytes);
@@ -213,7 +213,7 @@ impl Decoder {
         Item::Event(Event {
             name: name.filter(|name| !matches!(&**name, "" | "message")),
             data: data.freeze(),
-            id: self.id.clone().filter(|id| !id.is_empty()),
+            id: id.filter(|id| !id.is_empty()),
         })
     }
 }

@@ -29,7 +29,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message as Framed};
 
-use super::failure::{Asked, clip, malformed, retryable, with_sources};
+use super::failure::{clip, malformed, retryable, with_sources};
 use super::pieces::GIVE_UP_FACTOR;
 use super::request::{Answer, Client};
 use crate::probe::reach;
@@ -70,29 +70,33 @@ struct End {
     farewell: Option<CloseCode>,
 }
 
+/// What came of asking for a socket; with it comes the answer's head.
+pub(super) enum Opening<'c> {
+    /// It is open.
+    Opened(Box<Socket>, Answer<'c>),
+    /// There is none: a status other than 101.
+    Refused(Answer<'c>),
+}
+
 impl Socket {
-    /// Opens a socket at `path`; with it comes the answer's head. `protocol` is the subprotocol that
-    /// is offered, and required back. What is longer than `limit` is up to the caller; a message of
-    /// more than eight times as many bytes ends the socket.
+    /// Opens a socket at `path`. `protocol` is the subprotocol that is offered, and required back.
+    /// What is longer than `limit` is up to the caller; a message of more than eight times as many
+    /// bytes ends the socket.
     ///
     /// # Errors
-    /// A status other than 101, an answer that is no handshake, or no connection.
+    /// An answer that is no handshake, or no connection.
     pub(super) async fn open<'c>(
         client: &'c Client,
         path: &str,
-        protocol: Option<&'static str>,
+        mut headers: HeaderMap,
+        protocol: Option<&HeaderValue>,
         limit: usize,
-    ) -> Result<(Self, Answer<'c>), Failure> {
+    ) -> Result<Opening<'c>, Failure> {
         let key = generate_key();
-        let mut answer = client
-            .get_with(path, "*/*", &headers(&key, protocol)?)
-            .await?;
+        add_handshake(&mut headers, &key, protocol)?;
+        let mut answer = client.get_with(path, "*/*", &headers).await?;
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            reach!(
-                "socket refused as gone",
-                answer.status() == StatusCode::GONE
-            );
-            return Err(answer.refusal(Asked::Watch).await);
+            return Ok(Opening::Refused(answer));
         }
         check(&answer, &key, protocol)?;
         let connection = answer.upgraded().await?;
@@ -113,7 +117,7 @@ impl Socket {
             seen: 0,
             end: None,
         };
-        Ok((socket, answer))
+        Ok(Opening::Opened(Box::new(socket), answer))
     }
 
     /// Everything that has come since, at least one message; empty after a clean close.
@@ -205,8 +209,11 @@ impl Message {
     }
 }
 
-fn headers(key: &str, protocol: Option<&'static str>) -> Result<HeaderMap, Failure> {
-    let mut headers = HeaderMap::new();
+fn add_handshake(
+    headers: &mut HeaderMap,
+    key: &str,
+    protocol: Option<&HeaderValue>,
+) -> Result<(), Failure> {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
@@ -214,13 +221,13 @@ fn headers(key: &str, protocol: Option<&'static str>) -> Result<HeaderMap, Failu
     let key = key.map_err(|error| Failure::new(FailureClass::Unexpected, error.to_string()))?;
     headers.insert(SEC_WEBSOCKET_KEY, key);
     if let Some(protocol) = protocol {
-        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, protocol.clone());
     }
-    Ok(headers)
+    Ok(())
 }
 
 /// Whether the answer is that to our handshake.
-fn check(answer: &Answer<'_>, key: &str, protocol: Option<&str>) -> Result<(), Failure> {
+fn check(answer: &Answer<'_>, key: &str, protocol: Option<&HeaderValue>) -> Result<(), Failure> {
     let is = |name: HeaderName, wanted: Option<&str>| {
         let found = answer.text(name.clone())?;
         let same = match (found, wanted) {
@@ -239,6 +246,7 @@ fn check(answer: &Answer<'_>, key: &str, protocol: Option<&str>) -> Result<(), F
         SEC_WEBSOCKET_ACCEPT,
         Some(&derive_accept_key(key.as_bytes())),
     )?;
+    let protocol = protocol.and_then(|protocol| protocol.to_str().ok());
     is(SEC_WEBSOCKET_PROTOCOL, protocol)
 }
 

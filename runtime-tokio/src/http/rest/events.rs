@@ -9,21 +9,13 @@ use super::object::{Known, told};
 use super::pointer::{Pointer, pick};
 use crate::http::envelope::{Source, in_words};
 use crate::http::failure::{self, Asked, malformed};
+use crate::http::pieces::Entry;
 use crate::source::{Commit, Decoder, Frame, Sink};
 
 /// After so many events in a row that cannot be read the stream is not what the mapping says.
 const BAD_IN_A_ROW: u32 = 16;
 /// How many events are turned into frames at a time.
 const EVENTS_PER_TURN: usize = 256;
-
-/// One event as it came.
-#[derive(Clone, Copy)]
-pub(super) enum Entry<'a> {
-    /// Its JSON; nothing at all is a heartbeat.
-    Json(&'a str, &'a Source<'a>),
-    /// It was too long to be kept: so many bytes.
-    TooLong(usize),
-}
 
 /// What an event says.
 enum Said<'a> {
@@ -129,7 +121,7 @@ impl<'m, V: Clone + Send + Sync + 'static> Reader<'m, V> {
 
     fn read<'a>(&self, entry: &Entry<'a>) -> Said<'a> {
         let (json, source) = match *entry {
-            Entry::Json(json, source) => (json, source),
+            Entry::Json(json, source, _) => (json, source),
             Entry::TooLong(size) => {
                 return Said::Bad(format!("{size} bytes are more than the limit"), None);
             }
@@ -343,7 +335,7 @@ impl<'m, V: Clone + Send + Sync + 'static> Reader<'m, V> {
     {
         self.count += 1;
         let (size, source) = match *entry {
-            Entry::Json(json, source) => (json.len(), Some(source)),
+            Entry::Json(json, source, _) => (json.len(), Some(source)),
             Entry::TooLong(size) => (size, None),
         };
         match (said, source) {

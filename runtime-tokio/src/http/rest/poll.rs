@@ -6,7 +6,7 @@ use http::StatusCode;
 use reflet_core::{Epoch, Failure, FailureClass, Revision};
 use tokio::time::{Instant, sleep_until};
 
-use super::events::{Entry, Reader};
+use super::events::Reader;
 use super::list::{header_epoch, header_revision};
 use super::mapping::{LongPoll, Place};
 use super::object::told;
@@ -15,6 +15,7 @@ use super::stream::{Asked, placed};
 use super::{Mapped, refused, url};
 use crate::http::envelope::{Elements, Source, in_words};
 use crate::http::failure::malformed;
+use crate::http::pieces::Entry;
 use crate::http::request::Answer;
 use crate::source::{Decoder, Frame, Sink};
 
@@ -134,7 +135,7 @@ async fn news<V: Clone + Send + Sync + 'static>(
         let turn = elements.by_ref().take(EVENTS_PER_TURN);
         let turn = turn.map(|json| {
             let json = json.map_err(|error| wrong(in_words(&error)))?;
-            Ok(Entry::Json(json, &source))
+            Ok(Entry::json(json, &source))
         });
         let turn: Vec<_> = turn.collect::<Result<_, Failure>>()?;
         if turn.is_empty() {

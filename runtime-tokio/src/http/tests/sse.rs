@@ -59,14 +59,14 @@ fn the_standard_s_rules_hold() {
         ("event: message\ndata: a\n\n", vec![event(None, "a", None)]),
         (
             "id: 1\ndata: a\n\ndata: b\n\n",
-            vec![event(None, "a", Some("1")), event(None, "b", Some("1"))],
+            vec![event(None, "a", Some("1")), event(None, "b", None)],
         ),
         (
-            "id: 1\n\nid\0: 2\nid: 2\0\ndata: b\n\n",
-            vec![event(None, "b", Some("1"))],
+            "id: 1\n\nid: 2\nid\0: 3\nid: 3\0\ndata: b\n\n",
+            vec![event(None, "b", Some("2"))],
         ),
         (
-            "id: 1\ndata: a\n\nid\ndata: b\n\n",
+            "id: 1\ndata: a\n\nid: 2\nid\ndata: b\n\n",
             vec![event(None, "a", Some("1")), event(None, "b", None)],
         ),
         (
@@ -140,7 +140,7 @@ fn naive(bytes: &[u8]) -> Vec<Item> {
                     id: Some(lossy(&id)).filter(|id| !id.is_empty()).map(Into::into),
                 }));
             }
-            (data, name) = (String::new(), String::new());
+            (data, name, id) = Default::default();
             continue;
         }
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
