@@ -23,6 +23,22 @@ use super::{HttpSource, Transport};
 /// The least that hyper reads a head into.
 const LEAST_HEADER_BYTES: usize = 8 << 10;
 
+/// Headers that belong to the connection or to the protocol.
+pub(super) const RESERVED: [HeaderName; 12] = [
+    ACCEPT,
+    CONNECTION,
+    CONTENT_LENGTH,
+    HOST,
+    SEC_WEBSOCKET_EXTENSIONS,
+    SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+
 /// What one answer may cost. Beyond a limit the attempt fails, or the line is skipped.
 ///
 /// How long to wait for answers, and how many objects and pages to take, is the engine's to decide:
@@ -307,23 +323,9 @@ impl<T, P: fmt::Debug> fmt::Debug for HttpSourceBuilder<T, P> {
 }
 
 fn checked(headers: Vec<(HeaderName, HeaderValue)>) -> Result<HeaderMap, BuildError> {
-    let reserved = [
-        ACCEPT,
-        CONNECTION,
-        CONTENT_LENGTH,
-        HOST,
-        SEC_WEBSOCKET_EXTENSIONS,
-        SEC_WEBSOCKET_KEY,
-        SEC_WEBSOCKET_PROTOCOL,
-        SEC_WEBSOCKET_VERSION,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ];
     let mut map = HeaderMap::new();
     for (name, value) in headers {
-        if reserved.contains(&name) {
+        if RESERVED.contains(&name) {
             return Err(BuildError::ReservedHeader(name));
         }
         map.append(name, value);

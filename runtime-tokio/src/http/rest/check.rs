@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use http::HeaderValue;
 use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
 use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue};
 use reflet_core::{Class, Feed, RevisionOrder, SourceProfile};
 
 use super::mapping::{
     Changes, Consistency, EventRevision, Events, LongPoll, Mapping, Order, Paging, Place, Resume,
-    RevisionAt, Transactions, Version, VersionOrder, Watch,
+    RevisionAt, Stream, Transactions, Version, VersionOrder, Watch,
 };
+use crate::http::builder::RESERVED;
 
 /// What stands for the revision in a path.
 pub(super) const IN_PATH: &str = "{revision}";
@@ -58,6 +59,12 @@ pub enum Problem {
     NoDeletes,
     /// A condition needs an `ETag`, or the name in the query of a revision.
     NoCondition,
+    /// Only server-sent events have this field.
+    NoEventStream,
+    /// It is no name of a subprotocol.
+    Subprotocol,
+    /// A header that belongs to the connection.
+    ReservedHeader,
 }
 
 impl fmt::Display for MappingError {
@@ -87,6 +94,9 @@ impl fmt::Display for Problem {
             }
             Self::NoDeletes => "nothing says which events are deletes",
             Self::NoCondition => "a blocking list needs an ETag or the name of a revision",
+            Self::NoEventStream => "only the events of `server_sent_events` have this",
+            Self::Subprotocol => "is no name of a subprotocol",
+            Self::ReservedHeader => "a header that belongs to the connection",
         })
     }
 }
@@ -124,6 +134,7 @@ impl Mapping {
             Watch::Hints(hints) => {
                 let field = "watch.hints.path";
                 require(is_path(&hints.path), field, Problem::Path)?;
+                check_stream(&hints.stream, "watch.hints.stream")?;
                 let names = hints.query.keys().map(String::as_str);
                 require(are_names(names), "watch.hints.query", Problem::QueryName)
             }
@@ -179,12 +190,16 @@ impl Mapping {
     fn check_changes(&self, changes: &Changes) -> Checked {
         let path = (changes.path.as_str(), "watch.changes.path");
         let names = changes.query.keys().map(String::as_str).collect();
-        check_resume(&changes.resume, path, names, "watch.changes.query")?;
+        let names = (names, "watch.changes.query");
+        check_resume(&changes.resume, "watch.changes.resume", path, names)?;
         check_statuses(
             &changes.refusals.gone,
             &changes.refusals.behind,
             "watch.changes.refusals",
         )?;
+        check_stream(&changes.stream, "watch.changes.stream")?;
+        let labelled = matches!(changes.stream, Stream::ServerSentEvents { .. });
+        check_labels(&changes.events, labelled, "watch.changes.events")?;
         self.check_resumable("watch.changes")?;
         self.check_events(&changes.events, "watch.changes.events")
     }
@@ -193,12 +208,14 @@ impl Mapping {
         let path = (poll.path.as_str(), "watch.long_poll.path");
         let mut names: Vec<_> = poll.query.keys().map(String::as_str).collect();
         names.extend(poll.wait.as_ref().map(|wait| wait.query.as_str()));
-        check_resume(&poll.resume, path, names, "watch.long_poll.query")?;
+        let names = (names, "watch.long_poll.query");
+        check_resume(&poll.resume, "watch.long_poll.resume", path, names)?;
         check_statuses(
             &poll.refusals.gone,
             &poll.refusals.behind,
             "watch.long_poll.refusals",
         )?;
+        check_labels(&poll.events, false, "watch.long_poll.events")?;
         self.check_resumable("watch.long_poll")?;
         self.check_events(&poll.events, "watch.long_poll.events")
     }
@@ -324,9 +341,9 @@ impl Mapping {
 
 fn check_resume<'m>(
     resume: &'m Resume,
+    resume_field: &'static str,
     (path, path_field): (&str, &'static str),
-    mut names: Vec<&'m str>,
-    query_field: &'static str,
+    (mut names, query_field): (Vec<&'m str>, &'static str),
 ) -> Checked {
     let in_path = path.matches(IN_PATH).count();
     let wanted = usize::from(*resume == Resume::Path);
@@ -336,10 +353,35 @@ fn check_resume<'m>(
         path_field,
         Problem::Path,
     )?;
-    if let Resume::Query(name) = resume {
-        names.push(name);
+    match resume {
+        Resume::Query(name) => names.push(name),
+        Resume::Header(name) => {
+            let reserved = RESERVED.contains(&name.0);
+            require(!reserved, resume_field, Problem::ReservedHeader)?;
+        }
+        Resume::Path => {}
     }
     require(are_names(names), query_field, Problem::QueryName)
+}
+
+fn check_stream(stream: &Stream, field: &'static str) -> Checked {
+    let fine = match stream {
+        Stream::JsonLines
+        | Stream::ServerSentEvents { .. }
+        | Stream::WebSocket { protocol: None } => true,
+        // What HTTP calls a token, by which names of headers go too.
+        Stream::WebSocket {
+            protocol: Some(name),
+        } => HeaderName::from_bytes(name.as_bytes()).is_ok(),
+    };
+    require(fine, field, Problem::Subprotocol)
+}
+
+/// Whether the framing has what the events are said to have there.
+fn check_labels(events: &Events, labelled: bool, field: &'static str) -> Checked {
+    let asked = events.name == super::mapping::EventName::EventField
+        || events.revision == EventRevision::IdField;
+    require(labelled || !asked, field, Problem::NoEventStream)
 }
 
 fn check_statuses(gone: &[u16], behind: &[u16], field: &'static str) -> Checked {

@@ -9,7 +9,7 @@ use super::object::{Known, told};
 use super::pointer::{Pointer, pick};
 use crate::http::envelope::{Source, in_words};
 use crate::http::failure::{self, Asked, malformed};
-use crate::http::pieces::Entry;
+use crate::http::pieces::{Entry, Labels};
 use crate::source::{Commit, Decoder, Frame, Sink};
 
 /// After so many events in a row that cannot be read the stream is not what the mapping says.
@@ -43,6 +43,7 @@ struct Stamp {
 struct Parts<'a> {
     json: &'a str,
     source: &'a Source<'a>,
+    labels: Labels<'a>,
     name: Option<&'a str>,
     object: Option<&'a str>,
     key: Option<&'a str>,
@@ -120,8 +121,8 @@ impl<'m, V: Clone + Send + Sync + 'static> Reader<'m, V> {
     }
 
     fn read<'a>(&self, entry: &Entry<'a>) -> Said<'a> {
-        let (json, source) = match *entry {
-            Entry::Json(json, source, _) => (json, source),
+        let (json, source, labels) = match *entry {
+            Entry::Json(json, source, labels) => (json, source, labels),
             Entry::TooLong(size) => {
                 return Said::Bad(format!("{size} bytes are more than the limit"), None);
             }
@@ -129,7 +130,7 @@ impl<'m, V: Clone + Send + Sync + 'static> Reader<'m, V> {
         if json.trim_ascii().is_empty() {
             return Said::Nothing;
         }
-        let parts = match self.take_apart(json, source) {
+        let parts = match self.take_apart(json, source, labels) {
             Ok(parts) => parts,
             Err(error) => return Said::Bad(in_words(&error), None),
         };
@@ -151,15 +152,16 @@ impl<'m, V: Clone + Send + Sync + 'static> Reader<'m, V> {
         &self,
         json: &'a str,
         source: &'a Source<'a>,
+        labels: Labels<'a>,
     ) -> serde_json::Result<Parts<'a>> {
         let events = self.events;
         let name = match &events.name {
             EventName::Field(at) => Some(at),
-            EventName::None => None,
+            EventName::EventField | EventName::None => None,
         };
         let revision = match &events.revision {
             EventRevision::Field(at) => Some(at),
-            EventRevision::Version => None,
+            EventRevision::IdField | EventRevision::Version => None,
         };
         let last = match &events.transactions {
             Transactions::Last(at) => Some(at),
@@ -182,6 +184,7 @@ impl<'m, V: Clone + Send + Sync + 'static> Reader<'m, V> {
         Ok(Parts {
             json: whole.get(),
             source,
+            labels,
             name,
             object,
             key,
@@ -195,12 +198,12 @@ impl<'m, V: Clone + Send + Sync + 'static> Reader<'m, V> {
 
     fn kind(&self, parts: &Parts<'_>) -> Result<Kind, String> {
         let events = self.events;
-        let at = match &events.name {
-            EventName::Field(at) => at,
+        let name = match &events.name {
+            EventName::Field(at) => told(parts.name, "name", at, parts.source)?
+                .ok_or_else(|| format!("no name at {:?}", at.to_string()))?,
+            EventName::EventField => Cow::Borrowed(parts.labels.type_name()),
             EventName::None => return Ok(Kind::Upsert),
         };
-        let name = told(parts.name, "name", at, parts.source)?
-            .ok_or_else(|| format!("no name at {:?}", at.to_string()))?;
         let kinds = [
             (&events.upsert, Kind::Upsert),
             (&events.delete, Kind::Delete),
@@ -251,6 +254,7 @@ impl<'m, V: Clone + Send + Sync + 'static> Reader<'m, V> {
     fn stamp(&self, parts: &Parts<'_>, version: Option<&str>) -> Result<Stamp, String> {
         let revision = match &self.events.revision {
             EventRevision::Field(at) => revision(parts.revision, at, parts.source)?,
+            EventRevision::IdField => own_id(parts)?,
             EventRevision::Version => version
                 .filter(|version| !version.is_empty())
                 .map(Revision::parse)
@@ -277,16 +281,19 @@ impl<'m, V: Clone + Send + Sync + 'static> Reader<'m, V> {
 
     /// The transaction that an event which cannot be read ends all the same.
     fn ends(&self, parts: &Parts<'_>) -> Option<Revision> {
-        let at = match &self.events.revision {
-            EventRevision::Field(at) if self.is_last(parts) => at,
-            EventRevision::Field(_) | EventRevision::Version => return None,
+        let revision = match &self.events.revision {
+            _ if !self.is_last(parts) => return None,
+            EventRevision::Field(at) => revision(parts.revision, at, parts.source),
+            EventRevision::IdField => own_id(parts),
+            EventRevision::Version => return None,
         };
-        revision(parts.revision, at, parts.source).ok()
+        revision.ok()
     }
 
     fn progress(&self, parts: &Parts<'_>) -> Result<Revision, String> {
         match &self.events.revision {
             EventRevision::Field(at) => revision(parts.revision, at, parts.source),
+            EventRevision::IdField => own_id(parts),
             EventRevision::Version => {
                 let json = parts.object.unwrap_or(parts.json);
                 let version = self.object.version(json, parts.source)?;
@@ -417,6 +424,11 @@ impl<'m, V: Clone + Send + Sync + 'static> Reader<'m, V> {
     fn words(&self, words: &str) -> String {
         format!("event {}: {words}", self.count)
     }
+}
+
+fn own_id(parts: &Parts<'_>) -> Result<Revision, String> {
+    let id = parts.labels.id.map(Revision::parse);
+    id.ok_or_else(|| "an event without an id of its own, which is its revision".to_owned())
 }
 
 fn revision(found: Option<&str>, at: &Pointer, source: &Source<'_>) -> Result<Revision, String> {

@@ -339,6 +339,21 @@ pub enum Stream {
     /// A line of JSON for each, in an answer that goes on; empty lines are heartbeats.
     #[default]
     JsonLines,
+    /// An answer that goes on in the framing of browsers' `EventSource`, each event's data being
+    /// JSON. Where the service sends `retry:`, that is the least pause before the next attempt.
+    ServerSentEvents {
+        /// The names of the events that are looked at, by their `event:`; one without has the name
+        /// `message`. Others are signs of life. Default: all are looked at.
+        #[serde(default)]
+        only: Vec<String>,
+    },
+    /// A WebSocket on which each message is an event: a text of JSON. What its close codes mean is
+    /// written down in `PROTOCOL.md`.
+    WebSocket {
+        /// The subprotocol that is offered; the service must choose it. Default: none.
+        #[serde(default)]
+        protocol: Option<String>,
+    },
 }
 
 /// How the service is told from which revision on it is asked for changes. Those of the revision
@@ -412,6 +427,8 @@ pub struct Events {
 pub enum EventName {
     /// In the event.
     Field(Pointer),
+    /// In the `event:` of a server-sent event; `message` where it has none.
+    EventField,
     /// Nowhere: each event has an object, or its tombstone.
     None,
 }
@@ -425,6 +442,9 @@ pub enum EventRevision {
     Version,
     /// In the event.
     Field(Pointer),
+    /// In the `id:` of a server-sent event, which each change and each progress must have then. A
+    /// service that takes it back as `Last-Event-ID` has that header as its [`Resume::Header`].
+    IdField,
 }
 
 /// Where the events of one transaction end.

@@ -10,7 +10,7 @@ use super::mapping::{Changes, Hints, Refusals, Resume, Stream};
 use super::{Mapped, url};
 use crate::http::failure::malformed;
 use crate::http::path::{Path, encode};
-use crate::http::pieces::Entry;
+use crate::http::pieces::{Entry, Labels};
 use crate::http::request::Answer;
 use crate::http::transport::{Asking, Listener};
 use crate::source::{Decoder, Frame, Sink};
@@ -58,6 +58,7 @@ pub(super) async fn changes<V: Clone + Send + Sync + 'static>(
     let mut ear = Changed {
         rest,
         refusals,
+        only: changes.stream.only(),
         reader: Reader::new(&rest.mapping.object, events, refusals, decoder),
     };
     follow(rest, asked, &changes.stream, &mut ear, sink).await
@@ -73,7 +74,10 @@ pub(super) async fn hints<V: Clone + Send + Sync + 'static>(
         path: url(&rest.prefix, &hints.path, &hints.query),
         headers: HeaderMap::new(),
     };
-    let mut ear = Hinted { rest };
+    let mut ear = Hinted {
+        rest,
+        only: hints.stream.only(),
+    };
     follow(rest, asked, &hints.stream, &mut ear, sink).await
 }
 
@@ -92,6 +96,23 @@ async fn follow<V: Clone + Send + Sync + 'static>(
     };
     match stream {
         Stream::JsonLines => asking.lines(ear, sink).await,
+        Stream::ServerSentEvents { .. } => asking.server_sent(ear, sink).await,
+        Stream::WebSocket { protocol } => {
+            let protocol = protocol.as_deref().map(HeaderValue::from_str);
+            let unsendable = |_| malformed("the subprotocol cannot be sent");
+            let protocol = protocol.transpose().map_err(unsendable)?;
+            asking.socket(protocol.as_ref(), ear, sink).await
+        }
+    }
+}
+
+impl Stream {
+    /// The names of the events that are looked at; none: all are.
+    fn only(&self) -> &[String] {
+        match self {
+            Self::ServerSentEvents { only } => only,
+            Self::JsonLines | Self::WebSocket { .. } => &[],
+        }
     }
 }
 
@@ -99,6 +120,7 @@ async fn follow<V: Clone + Send + Sync + 'static>(
 struct Changed<'m, V> {
     rest: &'m Mapped,
     refusals: &'m Refusals,
+    only: &'m [String],
     reader: Reader<'m, V>,
 }
 
@@ -113,13 +135,22 @@ impl<V: Clone + Send + Sync + 'static> Listener<V> for Changed<'_, V> {
     }
 
     async fn hear(&mut self, entries: &[Entry<'_>], sink: &mut Sink<V>) -> Result<(), Failure> {
-        self.reader.feed(entries, sink).await
+        if self.only.is_empty() {
+            return self.reader.feed(entries, sink).await;
+        }
+        let wanted = entries.iter().filter(|entry| wanted(entry, self.only));
+        let wanted: Vec<_> = wanted.copied().collect();
+        if wanted.is_empty() {
+            sink.frame(Frame::Heartbeat);
+        }
+        self.reader.feed(&wanted, sink).await
     }
 }
 
 /// Hears that something changed.
 struct Hinted<'m> {
     rest: &'m Mapped,
+    only: &'m [String],
 }
 
 impl<V: Clone + Send + Sync + 'static> Listener<V> for Hinted<'_> {
@@ -130,12 +161,29 @@ impl<V: Clone + Send + Sync + 'static> Listener<V> for Hinted<'_> {
     async fn hear(&mut self, entries: &[Entry<'_>], sink: &mut Sink<V>) -> Result<(), Failure> {
         // Any number of them asks for one list.
         let hint = entries.iter().any(|entry| match entry {
-            Entry::Json(json, ..) => !json.trim_ascii().is_empty(),
+            Entry::Json(json, ..) => !json.trim_ascii().is_empty() && wanted(entry, self.only),
             Entry::TooLong(_) => true,
         });
         if !entries.is_empty() {
             sink.frame(if hint { Frame::Hint } else { Frame::Heartbeat });
         }
         Ok(())
+    }
+}
+
+/// Whether an event has one of the names that are looked at. One that is too long may have.
+fn wanted(entry: &Entry<'_>, only: &[String]) -> bool {
+    match entry {
+        Entry::Json(_, _, labels) => {
+            only.is_empty() || only.iter().any(|name| name == labels.type_name())
+        }
+        Entry::TooLong(_) => true,
+    }
+}
+
+impl Labels<'_> {
+    /// The event's type, as the standard has it.
+    pub(super) fn type_name(&self) -> &str {
+        self.name.unwrap_or("message")
     }
 }

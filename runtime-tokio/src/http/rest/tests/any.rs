@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use reflet_core::WatchFrom;
 use serde_json::{Value, json};
 
-use super::rig::{Server, list, list_with, ok, page, stream, watch};
+use super::rig::{Server, answer, list, list_with, ok, page, stream, watch};
 use crate::http::rest::{Mapping, RestSource};
 
 fn pointer() -> impl Strategy<Value = String> {
@@ -80,10 +80,12 @@ fn object_part() -> impl Strategy<Value = Value> {
 fn events_part() -> impl Strategy<Value = Value> {
     let name = prop_oneof![
         Just(json!("none")),
+        Just(json!("event_field")),
         pointer().prop_map(|at| json!({"field": at})),
     ];
     let revision = prop_oneof![
         Just(json!("version")),
+        Just(json!("id_field")),
         pointer().prop_map(|at| json!({"field": at})),
     ];
     let transactions = prop_oneof![
@@ -109,13 +111,22 @@ fn events_part() -> impl Strategy<Value = Value> {
     )
 }
 
+fn stream_part() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(json!("json_lines")),
+        Just(json!({"server_sent_events": {}})),
+        Just(json!({"server_sent_events": {"only": ["a", "message"]}})),
+        Just(json!({"web_socket": {}})),
+    ]
+}
+
 fn watch_part() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(json!("none")),
         Just(json!({"blocking": {"known": "index"}})),
-        Just(json!({"hints": {"path": "feed"}})),
-        events_part().prop_map(|events| json!({"changes": {
-            "path": "watch", "resume": {"query": "from"}, "events": events,
+        stream_part().prop_map(|stream| json!({"hints": {"path": "feed", "stream": stream}})),
+        (events_part(), stream_part()).prop_map(|(events, stream)| json!({"changes": {
+            "path": "watch", "resume": {"query": "from"}, "events": events, "stream": stream,
         }})),
         (events_part(), pointer()).prop_map(|(events, items)| json!({"long_poll": {
             "path": "watch", "resume": {"query": "from"}, "events": events, "items": items,
@@ -156,6 +167,11 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
         let lines = values.iter().map(|value| format!("{value}\n"));
         lines.collect::<String>().into_bytes()
     });
+    let server_sent = (lines.clone(), "[a-e]?", "[0-9]?").prop_map(|(lines, name, id)| {
+        let lines = String::from_utf8_lossy(&lines).replace('\n', "\ndata: ");
+        format!("event: {name}\nid: {id}\ndata: {lines}\n\n").into_bytes()
+    });
+    let lines = prop_oneof![2 => lines, 1 => server_sent];
     let damaged = (lines.clone(), any::<prop::sample::Index>(), any::<u8>());
     let damaged = damaged.prop_map(|(mut bytes, at, byte)| {
         if !bytes.is_empty() {
@@ -178,7 +194,7 @@ proptest! {
         runtime.block_on(async {
             // Afterwards the server is gone, and so each attempt ends.
             let server = Server::new(vec![
-                ok(&body), ok(&body), stream([&body]), ok(&body), ok(&body),
+                ok(&body), ok(&body), answer("200 OK", "", &body), stream([&body]), ok(&body),
             ]);
             let builder = RestSource::<Value>::builder("http://server:8080/base", mapping);
             let source = builder.connector(server.pipe()).build().unwrap();

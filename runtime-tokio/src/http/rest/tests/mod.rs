@@ -8,3 +8,4 @@ mod pointer;
 mod poll;
 mod rig;
 mod stream;
+mod transport;
