@@ -1,5 +1,6 @@
 //! One suite for every way to follow a collection: whatever the transport, a user is promised the
-//! same, so each scenario runs with each of them, against the real server side.
+//! same, so each scenario runs with each of them, against the real server side. A mapping for any
+//! service follows as well as the source that is made for this one.
 //!
 //! Another way joins by an entry in `each_way!` and an arm of `Way`. Connections are in memory, and
 //! time is paused: it moves only when everybody waits.
@@ -8,7 +9,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod endings;
+#[path = "../support/followed.rs"]
+mod followed;
 mod following;
+#[path = "../support/network.rs"]
+mod network;
+#[path = "../support/protocol.rs"]
+mod protocol;
 mod rig;
 mod secured;
 
@@ -19,6 +26,10 @@ macro_rules! each_way {
         each_way!(@ server_sent_events ServerSentEvents $($scenario as $name)*);
         each_way!(@ web_socket WebSocket $($scenario as $name)*);
         each_way!(@ long_poll LongPoll $($scenario as $name)*);
+        each_way!(@ mapped_json_lines MappedJsonLines $($scenario as $name)*);
+        each_way!(@ mapped_server_sent_events MappedServerSentEvents $($scenario as $name)*);
+        each_way!(@ mapped_web_socket MappedWebSocket $($scenario as $name)*);
+        each_way!(@ mapped_long_poll MappedLongPoll $($scenario as $name)*);
     };
     (@ $module:ident $way:ident $($scenario:path as $name:ident)*) => {
         mod $module {
