@@ -199,6 +199,9 @@ pub struct Limits {
     pub pages: u32,
     /// How many items to ask for in one page.
     pub page_items: u32,
+    /// The most terms of one object in one index; of an object with more the first ones count
+    /// ([`Notice::TermsCut`](crate::Notice::TermsCut)).
+    pub index_terms: usize,
     /// The most bytes that one subscriber holds back; beyond that it is reset.
     pub retained_bytes: usize,
     /// The most notices that wait to be polled; beyond that the oldest are counted as lost.
@@ -221,6 +224,7 @@ impl Default for Limits {
             token_bytes: 1 << 10,
             pages: 100_000,
             page_items: 500,
+            index_terms: 100_000,
             retained_bytes: 64 << 20,
             notices: 256,
             quarantined: 1_000,

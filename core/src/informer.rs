@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use core::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
@@ -343,10 +344,21 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     }
 
     /// Adds an index of what is in the cache and of what comes, which the cache's lookups name by
-    /// its id. Takes time by what is there.
+    /// its id. Takes time by what is there. Of an object with more terms than
+    /// [`Limits::index_terms`](crate::Limits::index_terms) the first ones count, and
+    /// [`Notice::TermsCut`] says so.
     pub fn add_index(&mut self, by: IndexBy<K, V>) -> IndexId {
         reach!("index added while a list runs", self.list.is_some());
-        self.cache.add_index(by)
+        let by = by.at_most(self.config.limits.index_terms);
+        let name = Arc::clone(by.shared_name());
+        let notices = &mut self.notices;
+        self.cache.add_index(by, |key, terms| {
+            notices.push(Notice::TermsCut {
+                index: Arc::clone(&name),
+                key: key.clone(),
+                terms,
+            });
+        })
     }
 
     /// Removes an index: nothing is found by it any more. False if there is no such index.

@@ -1,6 +1,7 @@
 //! What comes out: commands for the driver, deadlines, notices, and the state of health.
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -248,6 +249,16 @@ pub enum Notice<K> {
     UnknownRejected {
         /// What was wrong.
         error: Rejection,
+    },
+    /// An object has more terms in an index than [`Limits::index_terms`](crate::Limits::index_terms):
+    /// it is found under the first ones only, until it comes with fewer.
+    TermsCut {
+        /// The index's name.
+        index: Arc<str>,
+        /// The object's key.
+        key: K,
+        /// How many terms the index's function said.
+        terms: usize,
     },
     /// A limit was exceeded; nothing is applied until a list fits.
     Frozen {

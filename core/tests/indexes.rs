@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use reflet_core::cache::Cache;
 use reflet_core::index::{Index, IndexBy, IndexId, Terms};
-use reflet_core::{Body, Change, Event, Incarnation, Input, Item};
-use rig::{Rig, Value, config, item, plain_profile};
+use reflet_core::{Body, Change, Event, Incarnation, Input, Item, Notice};
+use rig::{Rig, Value, config, item, objects, plain_profile};
 
 type By = IndexBy<Arc<str>, Value>;
 type Keys = Vec<String>;
@@ -419,4 +419,88 @@ fn an_unchanged_body_keeps_what_is_indexed() {
     };
     rig.say(watch, Input::Event(event));
     assert_eq!(by(rig.informer.cache(), id, "1"), ["a"]);
+}
+
+/// Values are versions too, so that they only grow: their last digits count.
+const DIGITS: Value = 10_000_000;
+
+/// Finds a value under each number below its last digits.
+fn below() -> By {
+    By::new("below", |_, value, terms| {
+        terms.extend((0..*value % DIGITS).map(u64::to_be_bytes));
+    })
+}
+
+fn cut(rig: &mut Rig) -> Vec<(String, String, usize)> {
+    let notices = rig.notices().into_iter();
+    let cut = notices.filter_map(|notice| match notice {
+        Notice::TermsCut { index, key, terms } => Some((index.to_string(), key.to_string(), terms)),
+        _ => None,
+    });
+    cut.collect()
+}
+
+#[test]
+fn an_object_with_too_many_terms_is_found_under_the_first_ones_and_told_until_it_has_fewer() {
+    let mut limited = config(plain_profile());
+    limited.limits.index_terms = 3;
+    let mut rig = Rig::new(limited);
+    let list = rig.expect_list();
+    rig.list(list, 100, &[("few", 3), ("many", 1_000_000)]);
+    let watch = rig.expect_watch(100);
+    rig.opened(watch);
+    let told = |key: &str, terms| ("below".to_owned(), key.to_owned(), terms);
+
+    let id = rig.informer.add_index(below());
+    assert_eq!(cut(&mut rig), [told("many", 1_000_000)]);
+    let found = |rig: &Rig, term: u64| {
+        let cache = rig.informer.cache();
+        sorted(cache.by_index(id, term.to_be_bytes()))
+    };
+    assert_eq!(found(&rig, 2), ["few", "many"]);
+    assert!(found(&rig, 3).is_empty());
+    assert_eq!(rig.informer.cache().index(id).unwrap().terms_len(), 3);
+
+    rig.put(watch, 101, "few", 4);
+    assert_eq!(cut(&mut rig), [told("few", 4)]);
+    assert!(found(&rig, 3).is_empty());
+    rig.put(watch, 102, "few", DIGITS + 2);
+    rig.put(watch, 103, "many", DIGITS + 3);
+    assert_eq!(cut(&mut rig), []);
+    assert_eq!(found(&rig, 2), ["many"]);
+    let both = [("few", DIGITS + 2), ("many", DIGITS + 3)];
+    assert_eq!(rig.cache(), objects(&both));
+}
+
+#[test]
+fn a_bound_holds_for_what_a_definition_asks_another_one_and_for_each_object_anew() {
+    let inner = below();
+    let outer = By::new("outer", move |key, value, terms| {
+        terms.add("own");
+        inner.collect(key, value, terms);
+    });
+    let outer = outer.at_most(3);
+    let mut terms = Terms::new();
+    for _ in 0..2 {
+        terms.clear();
+        outer.collect("a", &10, &mut terms);
+        assert_eq!((terms.len(), terms.refused()), (3, 8));
+    }
+    terms.clear();
+    assert_eq!((terms.len(), terms.refused()), (0, 0));
+    below().collect("a", &10, &mut terms);
+    assert_eq!(
+        (terms.len(), terms.refused()),
+        (10, 0),
+        "no bound is left behind"
+    );
+
+    let sly = By::new("sly", |_, value: &Value, terms| {
+        for term in 0..*value {
+            terms.clear();
+            terms.add(term.to_be_bytes());
+        }
+    });
+    sly.at_most(3).collect("a", &10, &mut terms);
+    assert_eq!(terms.len(), 1);
 }

@@ -182,6 +182,15 @@ fn log_engine(notice: &EngineNotice<Arc<str>>, informer: &str) {
                 "something without a readable key was rejected"
             );
         }
+        EngineNotice::TermsCut { index, key, terms } => {
+            tracing::warn!(
+                informer,
+                index = &**index,
+                key = &**key,
+                terms,
+                "an object has more terms than an index takes"
+            );
+        }
         EngineNotice::Frozen { limit } => {
             tracing::error!(informer, ?limit, "frozen: over a limit");
         }

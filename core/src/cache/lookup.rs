@@ -1,5 +1,6 @@
 //! What is found through indexes, and how they come and go.
 
+use alloc::sync::Arc;
 use core::hash::BuildHasher;
 use core::ops::RangeBounds;
 
@@ -122,15 +123,28 @@ impl<K: Key, V, S> Cache<K, V, S> {
 
 impl<K: Key, V, S: BuildHasher> Cache<K, V, S> {
     /// A new index, of what is there and of what comes. Should its function panic, it has not been
-    /// added.
-    pub(crate) fn add_index(&mut self, by: IndexBy<K, V>) -> IndexId {
+    /// added. `cut` is told of the objects whose terms it does not have all, and how many they have.
+    pub(crate) fn add_index(
+        &mut self,
+        by: IndexBy<K, V>,
+        mut cut: impl FnMut(&K, usize),
+    ) -> IndexId {
         let mut index = Index::new(by, self.hasher.hash_one("index"));
         for id in self.log.nodes.live_ids() {
             if let Some(entry) = self.log.nodes.entries.live(id) {
                 index.put(id, entry.key.borrow(), entry.value);
+                if let Some(terms) = index.cut() {
+                    cut(entry.key, terms);
+                }
             }
         }
         self.indexes.add(index)
+    }
+
+    /// The indexes that do not have all terms of the object that was put last, by name, and how many
+    /// it has.
+    pub(crate) fn cut_terms(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
+        self.indexes.cut()
     }
 
     pub(crate) fn remove_index(&mut self, id: IndexId) -> bool {

@@ -17,6 +17,7 @@ type TermsOf<K, V> = dyn Fn(&<K as Key>::Borrowed, &V, &mut Terms) + Send + Sync
 pub struct IndexBy<K: Key, V> {
     name: Arc<str>,
     terms_of: Arc<TermsOf<K, V>>,
+    most: usize,
 }
 
 impl<K: Key, V> IndexBy<K, V> {
@@ -29,7 +30,18 @@ impl<K: Key, V> IndexBy<K, V> {
         Self {
             name: name.into(),
             terms_of: Arc::new(terms_of),
+            most: usize::MAX,
         }
+    }
+
+    /// The same, but of one object only the first so many terms count, in the order in which the
+    /// function says them and as often as it does. Whoever keeps an index decides what an object
+    /// may cost, so that one with millions of terms does not: see
+    /// [`Limits::index_terms`](crate::Limits::index_terms).
+    #[must_use]
+    pub fn at_most(mut self, terms: usize) -> Self {
+        self.most = self.most.min(terms);
+        self
     }
 
     /// An index from owners to their dependents: `owners_of` adds the keys, or the uids, of those
@@ -45,9 +57,18 @@ impl<K: Key, V> IndexBy<K, V> {
         &self.name
     }
 
+    pub(crate) fn shared_name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// Asks the function: adds to `terms` what this object is found under.
     pub fn collect(&self, key: &K::Borrowed, value: &V, terms: &mut Terms) {
+        let outer = terms.room;
+        terms.room = outer.min(self.most);
+        let before = terms.room;
         (self.terms_of)(key, value, terms);
+        let taken = before.saturating_sub(terms.room);
+        terms.room = outer.saturating_sub(taken);
     }
 }
 
@@ -56,6 +77,7 @@ impl<K: Key, V> Clone for IndexBy<K, V> {
         Self {
             name: Arc::clone(&self.name),
             terms_of: Arc::clone(&self.terms_of),
+            most: self.most,
         }
     }
 }
@@ -74,11 +96,21 @@ const KEPT_BYTES: usize = 64 << 10;
 /// Text is its UTF-8, a number is best added as its big-endian bytes: terms are listed in the
 /// order of their bytes. The buffer is used again for the next object, so adding allocates nothing
 /// once it has grown.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Terms {
     bytes: Vec<u8>,
     /// Where each term ends.
     ends: Vec<usize>,
+    /// How many more are taken.
+    room: usize,
+    /// How many were not.
+    refused: usize,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Terms {
@@ -88,11 +120,18 @@ impl Terms {
         Self {
             bytes: Vec::new(),
             ends: Vec::new(),
+            room: usize::MAX,
+            refused: 0,
         }
     }
 
     /// The object is found under this term. An empty one is as good as any other.
     pub fn add(&mut self, term: impl AsRef<[u8]>) {
+        let Some(room) = self.room.checked_sub(1) else {
+            self.refused = self.refused.saturating_add(1);
+            return;
+        };
+        self.room = room;
         self.bytes.extend_from_slice(term.as_ref());
         self.ends.push(self.bytes.len());
     }
@@ -101,6 +140,12 @@ impl Terms {
     #[must_use]
     pub fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    /// How many were not taken because there were too many: see [`IndexBy::at_most`].
+    #[must_use]
+    pub fn refused(&self) -> usize {
+        self.refused
     }
 
     /// Whether none were added.
@@ -121,11 +166,14 @@ impl Terms {
 
     /// Takes all back.
     pub fn clear(&mut self) {
+        let room = self.room.saturating_add(self.ends.len());
         if self.bytes.capacity() + self.ends.capacity() * size_of::<usize>() > KEPT_BYTES {
             *self = Self::new();
         }
         self.bytes.clear();
         self.ends.clear();
+        self.room = room;
+        self.refused = 0;
     }
 }
 

@@ -83,6 +83,13 @@ impl<K: Key, V> Index<K, V> {
         self.by.collect(key, value, &mut self.staged);
     }
 
+    /// How many terms the function said of the object that was asked about last, if not all of them
+    /// count.
+    pub(crate) fn cut(&self) -> Option<usize> {
+        let refused = self.staged.refused();
+        (refused > 0).then(|| self.staged.len().saturating_add(refused))
+    }
+
     /// The object with this id is the one that was staged last.
     pub(crate) fn put_staged(&mut self, id: u32) {
         self.find_staged();

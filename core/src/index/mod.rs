@@ -51,10 +51,9 @@
 //! share it. In memory, on 64 bits: 16 bytes for each object, and where it has more than three
 //! terms 24 bytes and 4 for each of these besides; 4 to 11 bytes for each term of each object; about
 //! 50 bytes and the term itself for each term in use, however many objects share it; 8 kilobytes for
-//! an index as such. An order
-//! of keys takes about 35 bytes for each key. None of that is part of the limits: how many terms an
-//! object has is up to the function, which is the place to bound them where the source is not
-//! trusted.
+//! an index as such. An order of keys takes about 35 bytes for each key. How many terms of an object
+//! count is bounded by [`Limits::index_terms`](crate::Limits::index_terms); how long they are is up to
+//! the function.
 //!
 //! **A function must not panic**, and must be pure. Without `std` a panic cannot be caught here, so
 //! it passes through the call that it happened in. The functions are asked before anything is

@@ -1,5 +1,6 @@
 //! The indexes of one cache.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -136,6 +137,13 @@ impl<K: Key, V> Indexes<K, V> {
         {
             order.insert(key.clone(), id);
         }
+    }
+
+    /// The indexes that do not have all terms of the object that was put last, by name, and how many
+    /// it has.
+    pub(crate) fn cut(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
+        let indexes = self.by.iter();
+        indexes.filter_map(|(_, index)| Some((index.by().shared_name(), index.cut()?)))
     }
 
     /// The object with this id and key has gone.

@@ -1,5 +1,6 @@
 //! How accepted changes reach the cache, and what is rejected on the way.
 
+use alloc::sync::Arc;
 use core::hash::BuildHasher;
 
 use crate::cache::{Place, Upsert};
@@ -366,6 +367,15 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             applied = Applied::Updated;
         }
         let (place, _) = self.cache.upsert_at(place, upsert);
+        for (index, terms) in self.cache.cut_terms() {
+            if let Some(entry) = self.cache.entry_at(place) {
+                self.notices.push(Notice::TermsCut {
+                    index: Arc::clone(index),
+                    key: entry.key.clone(),
+                    terms,
+                });
+            }
+        }
         (applied, place)
     }
 
