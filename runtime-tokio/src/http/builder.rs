@@ -6,8 +6,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use http::header::{
-    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderName,
-    HeaderValue, PROXY_AUTHORIZATION, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap,
+    HeaderName, HeaderValue, PROXY_AUTHORIZATION, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
@@ -24,8 +24,9 @@ use super::{HttpSource, Transport};
 const LEAST_HEADER_BYTES: usize = 8 << 10;
 
 /// Headers that belong to the connection or to the protocol.
-pub(super) const RESERVED: [HeaderName; 12] = [
+pub(super) const RESERVED: [HeaderName; 13] = [
     ACCEPT,
+    ACCEPT_ENCODING,
     CONNECTION,
     CONTENT_LENGTH,
     HOST,
@@ -47,13 +48,17 @@ pub(super) const RESERVED: [HeaderName; 12] = [
 pub struct HttpLimits {
     /// The longest time to open a connection, TLS included. Default: 5 s.
     pub connect_timeout: Duration,
-    /// The most bytes of a page, or of the answer to a poll. Default: 64 MiB.
+    /// The most bytes of a page, or of the answer to a poll, decompressed. Default: 64 MiB.
     pub page_bytes: usize,
-    /// The most bytes of a line of a watch. A longer one is skipped and reported; one of more than
+    /// The most bytes of a line of a watch, decompressed. A longer one is skipped and reported; one of more than
     /// eight times as many bytes ends the attempt. Default: 8 MiB.
     pub line_bytes: usize,
     /// The most bytes of an answer's head; at least 8 KiB. Default: 64 KiB.
     pub header_bytes: usize,
+    /// The most redirects that one request follows. Only those within the same scheme, host and
+    /// port are: another server is never asked, let alone shown credentials. They are part of the
+    /// attempt that asked: its pace allows for one request, and these on top. Default: 3.
+    pub redirects: u32,
 }
 
 impl Default for HttpLimits {
@@ -63,6 +68,7 @@ impl Default for HttpLimits {
             page_bytes: 64 << 20,
             line_bytes: 8 << 20,
             header_bytes: 64 << 10,
+            redirects: 3,
         }
     }
 }
@@ -123,6 +129,7 @@ pub struct HttpSourceBuilder<T, P = Published> {
     roots: Roots,
     identity: Option<Identity>,
     limits: HttpLimits,
+    gzip: bool,
     value: PhantomData<fn() -> T>,
 }
 
@@ -156,6 +163,7 @@ impl<T, P> HttpSourceBuilder<T, P> {
             roots: Roots::default(),
             identity: None,
             limits: HttpLimits::default(),
+            gzip: false,
             value: PhantomData,
         }
     }
@@ -212,6 +220,18 @@ impl<T, P> HttpSourceBuilder<T, P> {
         self
     }
 
+    /// Lets the server compress its answers with gzip. Default: no.
+    ///
+    /// The limits hold for what comes out, and no more than a part of it is ever in memory, so a
+    /// bomb is only an answer that is too long. What it takes is trust in everybody on the way: a
+    /// proxy that compresses a watch and does not flush after each event holds events back without
+    /// a word.
+    #[must_use]
+    pub fn gzip(mut self, gzip: bool) -> Self {
+        self.gzip = gzip;
+        self
+    }
+
     /// What is spoken over the connection.
     pub(super) fn spoken(&self) -> &P {
         &self.spoken
@@ -235,6 +255,8 @@ impl<T, P> HttpSourceBuilder<T, P> {
             dial: self.dial,
             connect_timeout: self.limits.connect_timeout,
             max_header_bytes: self.limits.header_bytes.max(LEAST_HEADER_BYTES),
+            redirects: self.limits.redirects,
+            gzip: self.gzip,
             kept: Mutex::new(None),
         };
         Ok(Connected {
@@ -374,7 +396,7 @@ impl Base {
 }
 
 /// The host without IPv6's brackets, and the port; `None` where one of them is nonsense.
-fn host_and_port(authority: &Authority, https: bool) -> Option<(String, u16)> {
+pub(super) fn host_and_port(authority: &Authority, https: bool) -> Option<(String, u16)> {
     let host = authority.host();
     let bare = host
         .strip_prefix('[')

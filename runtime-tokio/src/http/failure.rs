@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 use std::io;
 use std::time::Duration;
 
-use http::header::{DATE, HeaderMap, LOCATION, RETRY_AFTER};
+use http::header::{DATE, HeaderMap, RETRY_AFTER};
 use http::{HeaderName, StatusCode};
 use reflet_core::{Failure, FailureClass};
 use serde::Deserialize;
 
+use super::connect::Target;
 use super::envelope::Text;
+use super::redirect;
 
 /// How much of an answer that is not the protocol's is shown.
 const SHOWN_BYTES: usize = 200;
@@ -35,6 +37,7 @@ struct Words<'a> {
 
 /// What a response other than the hoped-for one means.
 pub(super) fn refusal(
+    target: &Target,
     asked: Asked,
     status: StatusCode,
     headers: &HeaderMap,
@@ -47,10 +50,9 @@ pub(super) fn refusal(
         None => shown(body),
     };
     if status.is_redirection()
-        && let Some(location) = headers.get(LOCATION)
+        && let Some(words) = redirect::words(target, headers)
     {
-        let place = shown(location.as_bytes());
-        message = format!("redirects are not followed; it points to {place}");
+        message = words;
     }
     let mut failure = refused(asked, status.as_u16(), reason, &message);
     failure.retry_after = retry_after(headers);
@@ -117,6 +119,15 @@ pub(super) fn transport(context: &str, error: &hyper::Error) -> Failure {
         FailureClass::Retryable
     };
     Failure::new(class, clip(&format!("{context}: {}", with_sources(error))))
+}
+
+/// A compressed answer that cannot be decompressed: one that was cut is worth another try.
+pub(super) fn unpacking(error: &io::Error) -> Failure {
+    let words = format!("the compressed answer: {error}");
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => retryable(&words),
+        _ => malformed(&words),
+    }
 }
 
 pub(super) fn retryable(message: &str) -> Failure {

@@ -7,8 +7,8 @@
 //! hold that version yet. One bad object never costs the others.
 //!
 //! Nothing is spawned and no thread is used: dropping an attempt's future closes its socket, and
-//! all of it runs over any byte stream that a [`Connect`] opens. Redirects are not followed, and
-//! certificates are always checked.
+//! all of it runs over any byte stream that a [`Connect`] opens. Redirects are followed within the
+//! same origin only, and certificates are always checked.
 //!
 //! ```
 //! use reflet_tokio::http::{HttpSource, Transport};
@@ -26,11 +26,13 @@ mod connect;
 mod envelope;
 mod events;
 mod failure;
+mod gzip;
 mod lines;
 mod list;
 mod path;
 mod pieces;
 mod poll;
+mod redirect;
 mod request;
 pub mod rest;
 mod secrets;

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HOST};
+use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::Empty;
 use hyper::body::{Body as _, Incoming};
@@ -22,8 +22,9 @@ use tokio::time::{Instant, timeout};
 
 use super::connect::{BoxStream, Dial, Target};
 use super::failure::{self, Asked, malformed, retryable, transport, with_sources};
-use super::secrets;
+use super::gzip::Gunzip;
 use super::tls::Tls;
+use super::{redirect, secrets};
 use crate::probe::reach;
 
 const REVISION: HeaderName = HeaderName::from_static("x-reflet-revision");
@@ -47,13 +48,14 @@ pub(super) struct Client {
     pub(super) tls: Option<Tls>,
     pub(super) connect_timeout: Duration,
     pub(super) max_header_bytes: usize,
+    pub(super) redirects: u32,
+    /// Whether answers may be compressed.
+    pub(super) gzip: bool,
     pub(super) kept: Mutex<Option<(Connection, Instant)>>,
 }
 
 impl Client {
-    /// Sends a GET and waits for the head of the answer. A kept connection that turns out to be
-    /// closed before anything was sent is replaced by a new one. A request that the server may
-    /// have seen is not sent again: that would be one more than the engine's pace allows (P7).
+    /// Sends a GET, and again to where a redirect within the origin leads.
     pub(super) async fn get(
         &self,
         path: &str,
@@ -64,6 +66,26 @@ impl Client {
 
     /// [`get`](Self::get) with headers that are this request's own.
     pub(super) async fn get_with(
+        &self,
+        path: &str,
+        accept: &'static str,
+        own: &HeaderMap,
+    ) -> Result<Answer<'_>, Failure> {
+        let mut answer = self.ask(path, accept, own).await?;
+        for _ in 0..self.redirects {
+            let Some(path) = redirect::within(&self.target, answer.status, &answer.headers) else {
+                break;
+            };
+            answer.let_go().await;
+            answer = self.ask(&path, accept, own).await?;
+        }
+        Ok(answer)
+    }
+
+    /// Sends a GET and waits for the head of the answer. A kept connection that turns out to be
+    /// closed before anything was sent is replaced by a new one. A request that the server may
+    /// have seen is not sent again: that would be one more than the engine's pace allows (P7).
+    async fn ask(
         &self,
         path: &str,
         accept: &'static str,
@@ -91,11 +113,14 @@ impl Client {
     fn answer(&self, mut response: Response<Incoming>, connection: Connection) -> Answer<'_> {
         let upgrade = hyper::upgrade::on(&mut response);
         let (head, body) = response.into_parts();
+        let encoding = head.headers.get(CONTENT_ENCODING);
+        let packed = self.gzip && encoding.is_some_and(|encoding| encoding == "gzip");
         Answer {
             client: self,
             status: head.status,
             headers: head.headers,
             body,
+            gunzip: packed.then(Gunzip::new),
             connection,
             upgrade,
             end: None,
@@ -114,6 +139,9 @@ impl Client {
         let headers = request.headers_mut();
         headers.insert(HOST, self.authority.clone());
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
+        if self.gzip {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        }
         for (name, value) in self.headers.iter().chain(own) {
             headers.append(name, value.clone());
         }
@@ -224,6 +252,8 @@ pub(super) struct Answer<'c> {
     status: StatusCode,
     headers: HeaderMap,
     body: Incoming,
+    /// What the body is decompressed by, if it has to be.
+    gunzip: Option<Gunzip>,
     connection: Connection,
     /// The connection itself, if the answer is 101.
     upgrade: OnUpgrade,
@@ -284,6 +314,7 @@ impl Answer<'_> {
     pub(super) fn check_content(&self, kind: &str) -> Result<(), Failure> {
         if let Some(encoding) = self.headers.get(CONTENT_ENCODING)
             && encoding != "identity"
+            && self.gunzip.is_none()
         {
             return Err(malformed(&format!(
                 "the content encoding {encoding:?} was not asked for"
@@ -305,6 +336,9 @@ impl Answer<'_> {
 
     /// Everything that has come since, at least one chunk; empty at the end.
     pub(super) async fn read(&mut self) -> Result<Vec<Bytes>, Failure> {
+        if self.gunzip.is_some() {
+            pause().await;
+        }
         let mut chunks = Vec::new();
         let mut bytes = 0;
         poll_fn(|cx| {
@@ -329,8 +363,38 @@ impl Answer<'_> {
         }
     }
 
-    /// The next chunk; empty for trailers and at the end.
+    /// The next chunk, decompressed; empty for trailers and at the end.
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        let Some(mut gunzip) = self.gunzip.take() else {
+            return self.poll_body(cx);
+        };
+        let part = loop {
+            match gunzip.pull() {
+                Ok(part) if part.is_empty() => {}
+                part => break part,
+            }
+            match self.poll_body(cx) {
+                Poll::Pending => {
+                    self.gunzip = Some(gunzip);
+                    return Poll::Pending;
+                }
+                Poll::Ready(chunk) => gunzip.push(chunk),
+            }
+            match &self.end {
+                Some(Ok(())) => break gunzip.finish().map(|()| Bytes::new()),
+                Some(Err(_)) => break Ok(Bytes::new()),
+                None => {}
+            }
+        };
+        self.gunzip = Some(gunzip);
+        Poll::Ready(part.unwrap_or_else(|error| {
+            self.end = Some(Err(failure::unpacking(&error)));
+            Bytes::new()
+        }))
+    }
+
+    /// The next chunk as it was sent; empty for trailers and at the end.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
         self.connection.drive(cx);
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Pending => Poll::Pending,
@@ -379,6 +443,22 @@ impl Answer<'_> {
 
     /// What a status that was not hoped for means, with the server's words.
     pub(super) async fn refusal(mut self, asked: Asked) -> Failure {
+        let words = self.words().await;
+        let target = &self.client.target;
+        let failure = failure::refusal(target, asked, self.status, &self.headers, &words);
+        reach!("told when to come back", failure.retry_after.is_some());
+        self.keep_if_read().await;
+        failure
+    }
+
+    /// Nothing in this answer is wanted but its connection.
+    async fn let_go(mut self) {
+        self.words().await;
+        self.keep_if_read().await;
+    }
+
+    /// The beginning of the body.
+    async fn words(&mut self) -> Vec<u8> {
         let mut words = Vec::new();
         // Words that do not come, or break off, take nothing from the status.
         let _ = timeout(REFUSAL_WAIT, async {
@@ -390,12 +470,13 @@ impl Answer<'_> {
             }
         })
         .await;
-        let failure = failure::refusal(asked, self.status, &self.headers, &words);
-        reach!("told when to come back", failure.retry_after.is_some());
+        words
+    }
+
+    async fn keep_if_read(self) {
         if matches!(self.end, Some(Ok(()))) {
             self.finish().await;
         }
-        failure
     }
 
     /// Keeps the connection, whose body has been read to its end, if it can be used again.
@@ -409,4 +490,18 @@ impl Answer<'_> {
             self.client.keep(self.connection);
         }
     }
+}
+
+/// Lets other tasks have a turn. What is decompressed comes from no socket, which would see to it.
+async fn pause() {
+    let mut paused = false;
+    poll_fn(|cx| {
+        if paused {
+            return Poll::Ready(());
+        }
+        paused = true;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }

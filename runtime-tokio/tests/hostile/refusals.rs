@@ -87,9 +87,16 @@ async fn an_overloaded_server_is_retried_with_backoff() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_redirect_is_not_followed_but_told() {
-    let words = "302 Found (Odd): redirects are not followed; it points to http://evil/";
+async fn a_redirect_to_elsewhere_is_not_followed_but_told() {
+    let words =
+        "302 Found (Odd): redirects to elsewhere are not followed; it points to http://evil/";
     refused("302 Found", "location: http://evil/\r\n", Unexpected, words).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn redirects_in_a_circle_are_given_up() {
+    let words = "302 Found (Odd): redirected once more than is followed; it points to /round?hop=1";
+    refused("302 Found", "location: /round?hop=1\r\n", Unexpected, words).await;
 }
 
 /// Nothing at all is sent before the server's wait is over, nor much later.

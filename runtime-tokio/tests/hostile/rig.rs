@@ -250,7 +250,8 @@ impl Rig {
         self.is_paced();
     }
 
-    /// In no window more requests began an attempt than the pacer allows (P7).
+    /// In no window more requests began an attempt than the pacer allows, and none followed more
+    /// redirects than it may (P7).
     pub(crate) fn is_paced(&self) {
         let Timing {
             burst,
@@ -258,6 +259,15 @@ impl Rig {
             ..
         } = Timing::default();
         let mut log = self.server.log();
+        let mut redirects = 0;
+        for request in &log {
+            redirects = if request.is_redirected() {
+                redirects + 1
+            } else {
+                0
+            };
+            assert!(redirects <= HttpLimits::default().redirects, "{log:#?}");
+        }
         log.retain(Request::is_first);
         for (i, from) in log.iter().enumerate() {
             for (count, to) in (1..).zip(&log[i..]) {

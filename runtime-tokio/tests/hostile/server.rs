@@ -45,9 +45,16 @@ impl Request {
         self.query("watch").is_some()
     }
 
-    /// Whether it begins an attempt: pages and polls go on with one.
+    /// Whether a redirect led here.
+    pub(crate) fn is_redirected(&self) -> bool {
+        self.query("hop").is_some()
+    }
+
+    /// Whether it begins an attempt: pages, polls and redirects go on with one.
     pub(crate) fn is_first(&self) -> bool {
-        self.query("continue").is_none() && self.query("wait_ms").is_none_or(|wait| wait == "0")
+        !self.is_redirected()
+            && self.query("continue").is_none()
+            && self.query("wait_ms").is_none_or(|wait| wait == "0")
     }
 }
 

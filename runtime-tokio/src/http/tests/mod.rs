@@ -2,6 +2,7 @@
 
 mod list;
 mod poll;
+mod redirects;
 mod refusals;
 pub(super) mod rig;
 #[cfg(feature = "serve")]

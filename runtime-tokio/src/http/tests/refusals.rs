@@ -111,19 +111,6 @@ async fn the_servers_words_are_passed_on() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed_and_says_where_it_pointed() {
-    let reply = answer("302 Found", "location: https://elsewhere/v1/things\r\n", "");
-    let server = Server::new(vec![reply]);
-    let failure = list(&server.source()).await.1.unwrap_err();
-    assert_eq!(failure.class, Class::Unexpected);
-    assert!(
-        failure.message.contains("https://elsewhere/v1/things"),
-        "{failure}"
-    );
-    assert_eq!(server.paths().len(), 1);
-}
-
-#[tokio::test]
 async fn retry_after_is_seconds_or_a_date_relative_to_the_answers_own() {
     let date = "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
     let cases = [
