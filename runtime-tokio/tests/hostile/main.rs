@@ -9,6 +9,7 @@
 
 mod content;
 mod endless;
+mod floods;
 mod memory;
 mod pace;
 mod refusals;

@@ -54,16 +54,16 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const MIB: usize = 1 << 20;
+pub(crate) const MIB: usize = 1 << 20;
 
 /// Begins to measure, and says what is allocated now.
-fn begin() -> usize {
+pub(crate) fn begin() -> usize {
     PEAK.set(LIVE.get());
     LIVE.get()
 }
 
 /// The most that was allocated at one time since then, beyond what was allocated then.
-fn peak_since(base: usize) -> usize {
+pub(crate) fn peak_since(base: usize) -> usize {
     PEAK.get().saturating_sub(base)
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use reflet_tokio::http::{HttpLimits, HttpSource, PollTiming, Transport};
+use reflet_tokio::http::{HttpLimits, HttpSource, HttpSourceBuilder, PollTiming, Transport};
 use reflet_tokio::reflet_core::{
     Condition, Config, Failure, FailureClass, Health, Notice as Said, State, TimerReason, Timing,
 };
@@ -57,17 +57,7 @@ impl Rig {
         server: &Server,
         setup: impl FnOnce(Builder<HttpSource<Value>>) -> Builder<HttpSource<Value>>,
     ) -> Self {
-        server.world().put("a", "one");
-        server.world().put("b", "two");
-        let source = HttpSource::<Value>::builder("http://server", "things")
-            .connector(server.clone())
-            .transport(transport)
-            .limits(HttpLimits {
-                page_bytes: 1 << 20,
-                line_bytes: 64 << 10,
-                ..HttpLimits::default()
-            });
-        Self::of(server, source.build().unwrap(), setup)
+        Self::of(server, source(transport, server).build().unwrap(), setup)
     }
 
     pub(crate) fn of(
@@ -75,6 +65,8 @@ impl Rig {
         source: HttpSource<Value>,
         setup: impl FnOnce(Builder<HttpSource<Value>>) -> Builder<HttpSource<Value>>,
     ) -> Self {
+        server.world().put("a", "one");
+        server.world().put("b", "two");
         let config = Config {
             source: source.profile(),
             ..Config::default()
@@ -280,6 +272,18 @@ impl Rig {
             }
         }
     }
+}
+
+/// A source with limits that are soon reached.
+pub(crate) fn source(transport: Transport, server: &Server) -> HttpSourceBuilder<Value> {
+    HttpSource::<Value>::builder("http://server", "things")
+        .connector(server.clone())
+        .transport(transport)
+        .limits(HttpLimits {
+            page_bytes: 1 << 20,
+            line_bytes: 64 << 10,
+            ..HttpLimits::default()
+        })
 }
 
 fn two() -> Vec<(String, Value)> {

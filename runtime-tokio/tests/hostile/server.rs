@@ -32,9 +32,16 @@ pub(crate) enum Act {
 pub(crate) struct Request {
     pub(crate) at: Instant,
     target: String,
+    head: String,
 }
 
 impl Request {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        let found = fields.find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value)
+    }
+
     pub(crate) fn query(&self, name: &str) -> Option<&str> {
         let (_, query) = self.target.split_once('?')?;
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
@@ -192,6 +199,7 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Reque
     Ok(Request {
         at: Instant::now(),
         target,
+        head,
     })
 }
 

@@ -9,8 +9,6 @@ use crate::rig::Rig;
 use crate::server::{Act, Request, Server, chunk, stream_head};
 
 async fn rig(server: &Server, port: u16) -> Rig {
-    server.world().put("a", "one");
-    server.world().put("b", "two");
     let url = format!("http://127.0.0.1:{port}");
     let source = HttpSource::<Value>::builder(&url, "things")
         .build()
