@@ -10,7 +10,7 @@ use crate::streams::HEARTBEAT;
 
 /// A way in which a service tells of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub(crate) enum Form {
     /// `{"event":"ADD","id":…,"name":…,"value":…,"version":…,"lastUpdated":…}`, a line each.
     Lines,
     /// `{"Type":"ADD","Config":{"id":…,"version":…}}`, a line each.
@@ -24,7 +24,7 @@ enum Form {
 }
 
 impl Form {
-    fn mapping(self) -> Value {
+    pub(crate) fn mapping(self) -> Value {
         let watch = match self {
             Self::Lines => changes("configs/watch", json!("json_lines"), flat()),
             Self::Envelopes => changes("configs/envelopes", json!("json_lines"), enveloped()),
@@ -44,7 +44,7 @@ impl Form {
                 "items": "/events",
                 "up_to": { "header": "X-Resource-Version" },
                 "events": flat(),
-                "refusals": { "gone": [400] },
+                "refusals": { "gone": [400], "behind": [409] },
                 "held_ms": 20_000,
             }}),
         };
@@ -58,7 +58,7 @@ fn changes(path: &str, stream: Value, events: Value) -> Value {
         "stream": stream,
         "resume": { "query": "resourceVersion" },
         "events": events,
-        "refusals": { "gone": [400] },
+        "refusals": { "gone": [400], "behind": [409] },
         "heartbeat_ms": 10_000,
     }})
 }

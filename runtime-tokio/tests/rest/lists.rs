@@ -2,9 +2,10 @@
 
 use reflet_tokio::reflet_core::{Notice as Said, State};
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::rig::{POLL, classic, followed, with};
+use crate::service::HELD;
 use crate::streams::HEARTBEAT;
 
 fn only_lists(revision: Value, version: Value) -> Value {
@@ -57,6 +58,41 @@ async fn where_nothing_is_said_objects_are_compared() {
     followed.has_all(&service).await;
     let changes = batches.next().await.unwrap().deltas;
     assert_eq!(changes.len(), 2, "{changes:?}");
+}
+
+/// As Consul does it by an index, and others by the list's tag.
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_held_back_shows_a_change_at_once() {
+    let index = json!({ "header": { "name": "X-Resource-Version" } });
+    let by_index = json!({ "blocking": { "known": "index" } });
+    for (revision, watch) in [
+        (index, by_index),
+        (json!("etag"), json!({ "blocking": {} })),
+    ] {
+        let version = json!({ "field": { "at": "/version" } });
+        let words = [("/list/path", json!("held")), ("/watch", watch)];
+        let mapping = with(only_lists(revision, version), &words);
+        let (service, network, mut followed) = followed(mapping).await;
+        service.asked("/held");
+        sleep(HELD * 10).await;
+        let asked = service.asked("/held").len();
+        assert!((9..=11).contains(&asked), "{asked} lists, each held back");
+
+        let since = Instant::now();
+        service.put("a", "changed");
+        service.delete("b");
+        followed.has_all(&service).await;
+        assert!(since.elapsed() < HELD / 2, "{:?}", since.elapsed());
+
+        network.cut();
+        service.put("c", "meanwhile");
+        followed.has_all(&service).await;
+        let heard = followed.heard().await;
+        let cut = heard
+            .iter()
+            .filter(|said| matches!(said, Said::Failed { .. }));
+        assert_eq!(cut.count(), 1, "{heard:#?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,6 +12,7 @@ mod lists;
 mod network;
 mod paged;
 mod pages;
+mod restarts;
 mod rig;
 mod service;
 mod streams;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reflet_tokio::Informer;
 use reflet_tokio::http::rest::{Mapping, RestSource};
+use reflet_tokio::reflet_core::OnRewind;
 use serde_json::{Value, json};
 
 use crate::followed::Followed as FollowedBy;
@@ -17,18 +18,25 @@ pub(crate) const POLL: Duration = Duration::from_secs(10);
 
 /// A service with two configs, how it is reached, and who follows it.
 pub(crate) async fn followed(mapping: Value) -> (Service, Network, Followed) {
+    followed_with(mapping, OnRewind::default()).await
+}
+
+pub(crate) async fn followed_with(
+    mapping: Value,
+    rewind: OnRewind,
+) -> (Service, Network, Followed) {
     let service = Service::new();
     service.put("a", "1");
     service.put("b", "2");
     let network = Network::default();
     network.listen(service.router());
-    let mut followed = follow(&network, mapping);
+    let mut followed = follow(&network, mapping, rewind);
     followed.has_all(&service).await;
     followed.heard().await;
     (service, network, followed)
 }
 
-pub(crate) fn follow(network: &Network, mapping: Value) -> Followed {
+fn follow(network: &Network, mapping: Value, rewind: OnRewind) -> Followed {
     let mapping: Mapping = serde_json::from_value(mapping).unwrap();
     let source = RestSource::<Config>::builder("http://configs.example", mapping)
         .connector(network.clone())
@@ -36,6 +44,7 @@ pub(crate) fn follow(network: &Network, mapping: Value) -> Followed {
         .unwrap();
     let informer = Informer::builder(source)
         .timing(|timing| timing.poll_interval = POLL)
+        .policy(|policy| policy.rewind = rewind)
         .seed(7);
     Followed::by(informer.start())
 }

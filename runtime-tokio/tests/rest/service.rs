@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -12,6 +13,7 @@ use axum::routing::get;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::paged;
 use crate::streams;
@@ -51,6 +53,12 @@ pub(crate) struct Table {
     asked: Vec<String>,
     /// How many lists were answered with a body.
     pub(crate) told: usize,
+    /// How often it has started over.
+    starts: u64,
+    /// Its streams tell everything twice.
+    pub(crate) stutters: bool,
+    /// Its streams tell everything from the beginning, whatever they are asked for.
+    pub(crate) repeats: bool,
 }
 
 /// The service. A clone is the same one.
@@ -113,6 +121,18 @@ impl Service {
         table.events.clear();
     }
 
+    /// The service has lost everything, and counts from the beginning.
+    pub(crate) fn start_over(&self) {
+        let mut table = self.table();
+        let starts = table.starts + 1;
+        *table = Table {
+            starts,
+            ..Table::default()
+        };
+        drop(table);
+        self.end_streams();
+    }
+
     /// All streams end, as they do when a service is deployed anew.
     pub(crate) fn end_streams(&self) {
         self.ends.send_modify(|ends| *ends += 1);
@@ -140,6 +160,7 @@ impl Service {
         };
         Router::new()
             .route("/configs", get(list))
+            .route("/held", get(held))
             .route("/by-token", get(paged::by_token))
             .route("/by-number", get(paged::by_number))
             .route("/by-link", get(paged::by_link))
@@ -153,6 +174,24 @@ impl Service {
             .layer(axum::middleware::from_fn_with_state(self.clone(), log))
             .with_state(self.clone())
     }
+}
+
+/// For how long a list is held back, at most.
+pub(crate) const HELD: Duration = Duration::from_secs(15);
+
+/// The list, held back while it is the one that is known: by its revision, or by its tag.
+async fn held(State(service): State<Service>, asked: Asked, headers: HeaderMap) -> Answer {
+    let tag = headers.get(header::IF_NONE_MATCH);
+    let tag = tag.and_then(|tag| tag.to_str().ok());
+    let known = asked.get("index").map(String::as_str);
+    let known = known.or(tag.map(|tag| tag.trim_matches('"')));
+    if let Some(known) = known {
+        let mut changes = service.changes.subscribe();
+        let other = changes.wait_for(|revision| revision.to_string() != known);
+        // When the time is over the answer is what there is.
+        let _ = timeout(HELD, other).await;
+    }
+    list(State(service), headers).await
 }
 
 /// The classic list: an array, and in a header the revision that it shows.
@@ -174,7 +213,9 @@ async fn list(State(service): State<Service>, headers: HeaderMap) -> Answer {
 }
 
 pub(crate) fn stamped(table: &Table) -> axum::http::response::Builder {
-    Response::builder().header("x-resource-version", table.revision)
+    Response::builder()
+        .header("x-resource-version", table.revision)
+        .header("x-instance", table.starts)
 }
 
 pub(crate) fn json_body(answer: axum::http::response::Builder, json: &Value) -> Answer {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Response, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse as _;
 use futures_util::{SinkExt as _, Stream, StreamExt as _, stream};
 use hyper_util::rt::TokioIo;
@@ -40,6 +40,9 @@ fn events(service: &Service, from: u64) -> impl Stream<Item = Said> + Send + 'st
         |(service, mut changes, mut ends, from)| async move {
             let from = from?;
             loop {
+                if ends.has_changed().is_ok_and(|ended| ended) {
+                    return None;
+                }
                 changes.mark_unchanged();
                 let next = after(&service, from);
                 if let Some((said, next)) = next {
@@ -73,11 +76,17 @@ fn start(service: &Service, text: Option<&str>) -> Result<u64, (StatusCode, &'st
     let Some(from) = text.and_then(|text| text.parse().ok()) else {
         return Err((StatusCode::UNPROCESSABLE_ENTITY, "from where?"));
     };
-    if from < service.table().forgotten {
+    let table = service.table();
+    if from < table.forgotten {
         // As services say it that know no 410.
-        return Err((StatusCode::BAD_REQUEST, "resource version too old"));
+        Err((StatusCode::BAD_REQUEST, "resource version too old"))
+    } else if from > table.revision {
+        Err((StatusCode::CONFLICT, "resource version too new"))
+    } else if table.repeats {
+        Ok(0)
+    } else {
+        Ok(from)
     }
-    Ok(from)
 }
 
 fn streamed(
@@ -90,9 +99,11 @@ fn streamed(
         Ok(from) => from,
         Err(refused) => return refused.into_response(),
     };
-    let body = events(service, from).map(move |said| Ok::<_, Infallible>(write(said)));
-    Response::builder()
-        .header(header::CONTENT_TYPE, content)
+    let times = if service.table().stutters { 2 } else { 1 };
+    let body = events(service, from);
+    let body = body.map(move |said| Ok::<_, Infallible>(write(said).repeat(times)));
+    let head = stamped(&service.table());
+    head.header(header::CONTENT_TYPE, content)
         .body(Body::from_stream(body))
         .unwrap()
 }
