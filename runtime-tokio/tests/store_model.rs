@@ -518,3 +518,45 @@ fn read_all(
     }
     newest
 }
+
+/// As many keys go with each publication as come. Their places are used again, however many they are.
+#[test]
+fn keys_that_come_and_go_by_the_thousand_take_no_more_room_each_time() {
+    const EACH: u32 = 4 * 1024;
+    let mut writer = Writer::new(7);
+    let mut most = 0;
+    for round in 0..40_u32 {
+        for n in 0..EACH {
+            if round > 0 {
+                writer.gone(n);
+            }
+        }
+        for n in 0..EACH {
+            writer.now(n, &format!("key {round} {n}").into(), &round);
+        }
+        writer.publish(published(u64::from(round)));
+        drop(writer.take_garbage());
+        most = most.max(writer.places());
+    }
+    assert!(most <= 4 * EACH as usize, "{most} places");
+}
+
+/// Somebody looks at each publication while the next one comes: what they saw goes with them.
+#[test]
+fn what_short_views_saw_goes_however_much_each_publication_changes() {
+    const KEYS: u32 = 8 * 1024;
+    let keys: Vec<Arc<str>> = (0..KEYS).map(|n| format!("key {n}").into()).collect();
+    let mut writer = Writer::new(7);
+    let store = Arc::clone(writer.store());
+    let mut most = 0;
+    for round in 0..40_u32 {
+        let view = store.pin();
+        for (slot, key) in (0..).zip(&keys) {
+            writer.now(slot, key, &round);
+        }
+        writer.publish(published(u64::from(round)));
+        drop(view);
+        most = most.max(writer.records());
+    }
+    assert!(most <= 3 * KEYS as usize, "{most} records");
+}

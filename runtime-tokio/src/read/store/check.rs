@@ -58,6 +58,11 @@ impl<V: Clone + PartialEq + std::fmt::Debug> Writer<V> {
         );
     }
 
+    /// How many places there are, used or not.
+    pub(crate) fn places(&self) -> usize {
+        self.ledgers.iter().map(|ledger| ledger.hashes.len()).sum()
+    }
+
     /// How many records there are.
     pub(crate) fn records(&self) -> usize {
         let shards = (0..SHARDS).map(|shard| read(self.store.side(self.flip), shard).contents().1);

@@ -12,7 +12,9 @@ use super::shard::Shard;
 use super::{Head, Published, SHARDS, Store, make_room};
 use crate::sync::{Arc, Ordering, RwLockWriteGuard};
 
-/// How many records and places each publication looks at to free them.
+/// How many records and places each publication looks at to free them; twice as many as the one before
+/// has changed, where that is more. So what is to be freed does not pile up however much each of them
+/// changes, and is freed at no more cost than it was left behind at.
 const STEPS: usize = 1024;
 /// A list that was longer gives its memory back.
 const KEPT: usize = 4096;
@@ -53,6 +55,8 @@ pub(crate) struct Writer<V> {
     /// What was done to the hidden side; the first so many only tidied it up.
     steps: Vec<Step>,
     tidied: usize,
+    /// How much the last publication has changed.
+    changed: usize,
     /// The values of objects that have changed since, and have their places on both sides by the
     /// steps. The hidden side has so many of them.
     values: Vec<(Address, V)>,
@@ -89,6 +93,7 @@ impl<V: Clone> Writer<V> {
             pin: None,
             steps: Vec::new(),
             tidied: 0,
+            changed: 0,
             values: Vec::new(),
             put: 0,
             late: Vec::new(),
@@ -331,6 +336,7 @@ impl<V: Clone> Writer<V> {
     pub(crate) fn follow(&mut self) {
         let mut steps = std::mem::take(&mut self.steps);
         let changes = steps.len() + self.values.len();
+        self.changed = changes - self.tidied;
         if changes > KEPT && changes > self.len / 2 {
             steps.clear();
             steps.extend((0..SHARDS).map(Step::Shard));
@@ -429,11 +435,12 @@ impl<V: Clone> Writer<V> {
             self.orphans
                 .extend(self.owned.remove(&pin).unwrap_or_default());
         }
-        let first = self.orphans.len().saturating_sub(STEPS);
+        let most = STEPS.max(self.changed.saturating_mul(2));
+        let first = self.orphans.len().saturating_sub(most);
         for record in self.orphans.split_off(first) {
             self.settle(record);
         }
-        let first = self.gone.len().saturating_sub(STEPS);
+        let first = self.gone.len().saturating_sub(most);
         for address in self.gone.split_off(first) {
             self.free(address);
         }
