@@ -141,9 +141,14 @@ impl<V> Shared<V> {
         let result = act(&mut inner);
         let Inner { engine, read, .. } = &mut *inner;
         let afterwards = read.as_mut().map(|read| read.bring_up(engine));
+        let untidy = read.as_ref().is_some_and(ReadView::is_untidy);
         let last = engine.last_read();
         drop(inner);
         drop(afterwards);
+        if untidy {
+            // The driver goes on with it, a part each time that it looks here.
+            self.driver.wake();
+        }
         if self.reads.borrow().last < last {
             self.reads.send_if_modified(|told| {
                 let newer = told.last < last;

@@ -304,3 +304,32 @@ async fn what_is_replaced_is_let_go() {
     assert_eq!(Arc::strong_count(&first), 1);
     assert_eq!(Arc::strong_count(&second), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_view_saw_is_let_go_also_if_nothing_more_is_published() {
+    const OBJECTS: u64 = 5_000;
+    let (source, mut script) = scripted::source(SourceProfile::default());
+    let informer = Informer::builder(source).seed(1).start();
+    let reader = informer.reader();
+    let keys: Vec<_> = (0..OBJECTS).map(|n| format!("key {n}")).collect();
+    let (old, new) = (Arc::new(1), Arc::new(2));
+    let list = script.next_request().await.unwrap();
+    list.objects(10, keys.iter().map(|key| (&**key, 10, Arc::clone(&old))));
+    informer.synced().await.unwrap();
+    let view = reader.view();
+    let watch = script.next_request().await.unwrap();
+    watch.opened();
+    for (key, revision) in keys.iter().zip(11..) {
+        watch.upsert(key, revision, Arc::clone(&new));
+        // A publication each.
+        watch.flush().await;
+    }
+    assert!(Arc::strong_count(&old) as u64 > OBJECTS, "for the view");
+    drop(view);
+    // Whoever touches the informer next finds that out.
+    drop(informer.subscribe());
+    for _ in 0..OBJECTS {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(Arc::strong_count(&old), 1);
+}

@@ -123,6 +123,13 @@ impl<V: Clone> ReadView<V> {
         !self.partial
     }
 
+    /// Whether a further [`bring_up`](Self::bring_up) lets go of something, even if nothing has
+    /// changed: of what views saw that were dropped meanwhile. Each call lets go of a part.
+    #[must_use]
+    pub fn is_untidy(&self) -> bool {
+        self.writer.is_untidy()
+    }
+
     /// A handle for reading. What is missing of the first copy is made up for, which takes time by
     /// the number of objects.
     #[must_use]
@@ -188,10 +195,9 @@ impl<V: Clone> ReadView<V> {
             };
             return self.afterwards(Some(news));
         }
-        if reindexed || reordered {
-            // The same once more, found by other terms or in order.
-            let published = writer.store().head().published;
-            writer.publish(published);
+        if reindexed || reordered || writer.is_untidy() {
+            // The same once more: found by other terms or in order, or with less kept beside it.
+            writer.publish_again();
         }
         self.afterwards(None)
     }

@@ -35,6 +35,10 @@ impl Pins {
         self.held.range(flips).next_back().map(|(flip, _)| *flip)
     }
 
+    pub(super) fn has_dropped(&self) -> bool {
+        !self.dropped.is_empty()
+    }
+
     pub(super) fn take_dropped(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.dropped)
     }

@@ -428,6 +428,20 @@ impl<V: Clone> Writer<V> {
 
 /// What nobody looks at any more.
 impl<V: Clone> Writer<V> {
+    /// Whether there is more to be freed than can wait for the next change: anything of what views
+    /// saw, or many places. Each further publication frees some of it.
+    pub(crate) fn is_untidy(&self) -> bool {
+        !self.orphans.is_empty()
+            || self.gone.len() > STEPS
+            || !self.owned.is_empty() && self.store.pins().has_dropped()
+    }
+
+    /// Frees some of it by publishing once more what is there.
+    pub(crate) fn publish_again(&mut self) {
+        let published = self.store.head().published;
+        self.publish(published);
+    }
+
     /// Frees some of it.
     fn tidy(&mut self) {
         for pin in self.store.pins().take_dropped() {
