@@ -415,6 +415,28 @@ async fn only_its_owner_may_read_it() {
 
 #[cfg(unix)]
 #[tokio::test]
+async fn what_lies_in_the_way_of_a_new_one_is_not_written_to() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::new();
+    let (temporary, elsewhere) = (folder.0.join("numbers.tmp"), folder.0.join("elsewhere"));
+    // As an interrupted run of somebody who is careless, or worse, may leave it.
+    fs::write(&temporary, "open to all").unwrap();
+    fs::set_permissions(&temporary, fs::Permissions::from_mode(0o644)).unwrap();
+    leave(folder.options()).await;
+    let mode = fs::metadata(folder.file()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    fs::remove_file(folder.file()).unwrap();
+    fs::write(&elsewhere, "of somebody else").unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &temporary).unwrap();
+    leave(folder.options()).await;
+    assert_eq!(fs::read(&elsewhere).unwrap(), b"of somebody else");
+    assert!(fs::symlink_metadata(folder.file()).unwrap().is_file());
+    assert_eq!(folder.names(), ["elsewhere", "numbers"]);
+}
+
+#[cfg(unix)]
+#[tokio::test]
 async fn what_may_not_be_read_is_a_cold_start() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = Folder::new();

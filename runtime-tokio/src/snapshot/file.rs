@@ -85,10 +85,15 @@ fn write_new<V: Serialize>(
     Ok(bytes)
 }
 
-/// Objects may hold secrets: the file is for its owner alone.
+/// Objects may hold secrets: the file is for its owner alone. So it is always a new one: what has the
+/// name already may be open to all, or lead elsewhere.
 fn create(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
