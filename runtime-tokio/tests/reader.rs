@@ -8,8 +8,11 @@ use std::sync::Arc;
 
 use driver_rig::{list, live, start, watch};
 use futures_util::FutureExt as _;
-use reflet_tokio::reflet_core::{Epoch, FailureClass, Revision, RevisionOrder, SourceProfile};
-use reflet_tokio::{Informer, Published, Reader, View, WaitError, scripted};
+use reflet_tokio::reflet_core::{
+    Command, Config, Epoch, Failure, FailureClass, Input, Revision, RevisionOrder, SourceProfile,
+    Timestamp,
+};
+use reflet_tokio::{Informer, Published, ReadView, Reader, View, WaitError, scripted};
 
 /// What a view holds, as words, by key.
 fn words(view: &View<u32>) -> String {
@@ -276,6 +279,61 @@ async fn a_reader_needs_neither_a_runtime_nor_its_own_thread() {
     });
     watch.upsert("c", 11, 3).flush().await;
     assert_eq!(reading.join().unwrap(), (3, "a=1 b=2".to_owned()));
+}
+
+/// Answers the list that an engine asks for, now or when its wait is over.
+fn list_by_hand(engine: &mut Engine, epoch: &str, revision: u64) {
+    let mut now = Timestamp::ZERO;
+    if !engine.has_command() {
+        now = engine.poll_timeout().unwrap().at;
+        engine.handle_timeout(now);
+    }
+    let Some(Command::List { attempt, .. }) = engine.poll_command() else {
+        panic!("no list")
+    };
+    let page = Input::Page {
+        epoch: Some(Epoch::new(epoch)),
+        revision: Some(revision.into()),
+    };
+    engine.handle(now, attempt, page);
+    engine.handle(now, attempt, Input::PageEnd { next: None });
+}
+
+type Engine = reflet_tokio::reflet_core::Informer<Arc<str>, u32>;
+
+/// Those who wait are told a moment after readers see it, when nothing is locked any more.
+#[test]
+fn between_what_is_seen_and_what_is_told_nothing_is_mistaken() {
+    let mut engine = Engine::new(Config::default(), 1, Timestamp::ZERO);
+    let mut view = ReadView::new(&mut engine, 1);
+    list_by_hand(&mut engine, "one", 10);
+    let telling = view.bring_up(&mut engine);
+    let mut reader = view.reader(&mut engine);
+    assert_eq!(reader.revision(), Some(Revision::from(10)));
+    drop(telling);
+    assert_eq!(reader.changed().now_or_never(), None, "it knew that");
+
+    let Some(Command::Watch { attempt, .. }) = engine.poll_command() else {
+        panic!("no watch")
+    };
+    let gone = Failure::new(FailureClass::Gone, "compacted");
+    engine.handle(Timestamp::ZERO, attempt, Input::Failed(gone));
+    list_by_hand(&mut engine, "two", 20);
+    let telling = view.bring_up(&mut engine);
+    assert_eq!(
+        (reader.published().epoch, reader.published().revision),
+        (1, Some(20.into()))
+    );
+    let revision = Revision::from(20);
+    let mut waiting = Box::pin(reader.wait_for(&revision));
+    assert_eq!(waiting.as_mut().now_or_never(), None);
+    drop(telling);
+    let told = waiting.now_or_never().unwrap().unwrap();
+    assert_eq!(
+        (told.epoch, told.revision),
+        (1, Some(revision.clone())),
+        "nothing was rewound since"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -81,6 +81,8 @@ pub struct ReadView<V> {
     /// Some of the first copy is missing.
     partial: bool,
     news: watch::Sender<News>,
+    /// What readers see. Who waits is told of it a moment later.
+    last: News,
 }
 
 /// What is left to be done when nothing is locked any more: dropping this wakes those who wait for
@@ -113,6 +115,7 @@ impl<V: Clone> ReadView<V> {
             writer: Writer::new(seed),
             partial: true,
             news,
+            last: News::default(),
         }
     }
 
@@ -147,6 +150,9 @@ impl<V: Clone> ReadView<V> {
         driver: Weak<Shared<V>>,
     ) -> Reader<V> {
         let store = Arc::clone(self.writer.store());
+        // A new handle knows what it sees, also where that is still being told.
+        self.news
+            .send_if_modified(|told| told.follow(self.last.clone()));
         Reader::new(
             store,
             self.news.subscribe(),
@@ -193,6 +199,7 @@ impl<V: Clone> ReadView<V> {
                 published,
                 ended: false,
             };
+            self.last.clone_from(&news);
             return self.afterwards(Some(news));
         }
         if reindexed || reordered || writer.is_untidy() {

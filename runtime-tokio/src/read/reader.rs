@@ -196,14 +196,17 @@ impl<V> Reader<V> {
         if matches!(self.rule, Rule::Never) || revision.compare(revision).is_none() {
             return Err(WaitError::Unordered);
         }
-        let epoch = self.news.borrow().published.epoch;
+        // What can be seen may still have to be told: then it comes, and is of this epoch.
+        let epoch = self.published().epoch;
+        let reached =
+            |news: &News| news.published.epoch == epoch && self.rule.reached(news, revision);
         let news = until(&self.news, |news| {
-            news.ended || news.published.epoch != epoch || self.rule.reached(news, revision)
+            news.ended || news.published.epoch > epoch || reached(news)
         });
         let news = news.await?;
-        if news.published.epoch != epoch {
+        if news.published.epoch > epoch {
             Err(WaitError::EpochChanged)
-        } else if self.rule.reached(&news, revision) {
+        } else if reached(&news) {
             Ok(news.published)
         } else {
             Err(WaitError::Stopped)
