@@ -170,8 +170,11 @@ impl<V: Clone + Send + Sync + 'static> Informer<V> {
     }
 
     /// Adds an index of what is in the cache and of what comes: objects are found by it in
-    /// [`with_cache`](Self::with_cache). An object whose function panics is found under the terms
-    /// that it had added before; a warning is traced.
+    /// [`with_cache`](Self::with_cache), by readers and in views. An object whose function panics is
+    /// found under the terms that it had added before; a warning is traced.
+    ///
+    /// Takes time by what is in the cache, for which everybody but readers waits: best added before
+    /// there is much.
     pub fn add_index(&self, by: IndexBy<Arc<str>, V>) -> IndexId {
         let name: Arc<str> = by.name().into();
         let contained = IndexBy::new(Arc::clone(&name), move |key: &str, value: &V, terms| {

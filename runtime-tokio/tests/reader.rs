@@ -34,6 +34,7 @@ fn whole(revision: u64) -> Published {
         revision: Some(Revision::from(revision)),
         complete: true,
         epoch: 0,
+        restored: false,
     }
 }
 

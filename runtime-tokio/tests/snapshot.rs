@@ -117,6 +117,9 @@ async fn what_was_held_at_the_end_is_served_at_once() {
         (State::Stale, Some(Condition::Restored))
     );
 
+    let reader = informer.reader();
+    let view = reader.view();
+    assert_eq!((view.get("a"), view.published().restored), (Some(1), true));
     let mut deltas = informer.subscribe();
     let batch = deltas.next().await.unwrap();
     assert_eq!(batch.deltas.len(), 2);
@@ -133,7 +136,8 @@ async fn what_was_held_at_the_end_is_served_at_once() {
             new: 3
         }]
     );
-    assert!(!batch.mark.restored);
+    assert!(!batch.mark.restored && !reader.published().restored);
+    assert!(view.published().restored, "it stays what it is");
     informer.synced().await.unwrap();
     informer.shutdown().await;
 

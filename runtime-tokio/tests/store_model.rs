@@ -33,6 +33,7 @@ fn published(revision: u64) -> Published {
         revision: Some(Revision::from(revision)),
         complete: true,
         epoch: 0,
+        restored: false,
     }
 }
 

@@ -52,6 +52,7 @@ fn write(mut writer: Writer<u64>) {
             revision: Some(Revision::from(number)),
             complete: true,
             epoch: 0,
+            restored: false,
         });
         writer.check();
     }

@@ -219,6 +219,15 @@ impl<K: Key, V, S> Cache<K, V, S> {
             .is_some_and(|publication| publication.complete)
     }
 
+    /// Whether what was last published comes from a snapshot, and the source has not confirmed it yet
+    /// (P13).
+    #[must_use]
+    pub fn is_restored(&self) -> bool {
+        self.published
+            .as_ref()
+            .is_some_and(|publication| publication.restored)
+    }
+
     /// Whether the cache was ever published: before that, nobody is told anything (P9).
     #[must_use]
     pub fn is_synced(&self) -> bool {

@@ -192,6 +192,7 @@ impl<V: Clone> ReadView<V> {
                 revision: cache.revision().cloned(),
                 complete: cache.is_complete(),
                 epoch: cache.local_epoch(),
+                restored: cache.is_restored(),
             };
             writer.publish(published.clone());
             let news = News {

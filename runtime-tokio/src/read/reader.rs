@@ -248,6 +248,7 @@ impl Rule {
             revision: shown,
             complete,
             epoch: _,
+            restored: _,
         } = &news.published;
         let enough = match self {
             Self::Never => false,

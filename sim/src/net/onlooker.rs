@@ -74,6 +74,7 @@ impl Onlooker {
                 revision: cache.revision().cloned(),
                 complete: cache.is_complete(),
                 epoch: cache.local_epoch(),
+                restored: cache.is_restored(),
             };
             let objects = cache
                 .iter()

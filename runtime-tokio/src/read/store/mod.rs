@@ -68,6 +68,8 @@ pub struct Published {
     pub complete: bool,
     /// How many rewinds came before: revisions of different epochs do not compare.
     pub epoch: u64,
+    /// It was restored from a snapshot, and the source has not confirmed it yet: so it may be old.
+    pub restored: bool,
 }
 
 /// Makes room for so many, and for some more if there was none. Not for twice as many, as a vector
