@@ -561,3 +561,18 @@ fn what_short_views_saw_goes_however_much_each_publication_changes() {
     }
     assert!(most <= 3 * KEYS as usize, "{most} records");
 }
+
+/// Each lookup by an index is a short view, and a source may be silent for days.
+#[test]
+fn looking_again_and_again_at_one_publication_leaves_nothing_behind() {
+    let mut rig = Rig::new();
+    (0..12).for_each(|key| rig.put(key));
+    rig.publish(Meanwhile::Nothing);
+    let long = rig.store.pin();
+    rig.publish(Meanwhile::Nothing);
+    for _ in 0..1_000 {
+        drop(rig.store.pin());
+    }
+    drop(long);
+    assert_eq!(rig.store.unheard(), 2, "publications");
+}

@@ -71,6 +71,11 @@ impl<V: Clone + PartialEq + std::fmt::Debug> Writer<V> {
 }
 
 impl<V> Store<V> {
+    /// How many pins that are gone the writer has not heard of yet.
+    pub(crate) fn unheard(&self) -> usize {
+        self.pins().unheard()
+    }
+
     /// Somebody who stays in every shard of the live side.
     pub(crate) fn linger(&self) -> impl Sized {
         let live = self.side(self.flip.0.load(Ordering::Acquire));

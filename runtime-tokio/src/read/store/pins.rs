@@ -1,14 +1,15 @@
 //! Which publications somebody still looks at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// The pinned flips. Locked for moments only: to pin, to let go, to flip.
 #[derive(Default)]
 pub(super) struct Pins {
     held: BTreeMap<u64, usize>,
-    /// Those that nobody holds any more, and that the writer has not heard of yet.
-    dropped: Vec<u64>,
+    /// Those that nobody holds any more, and that the writer has not heard of yet. Each once: the
+    /// newest may be held and let go a million times before the writer has something to say again.
+    dropped: BTreeSet<u64>,
 }
 
 impl Pins {
@@ -21,7 +22,7 @@ impl Pins {
             *holders -= 1;
             if *holders == 0 {
                 self.held.remove(&flip);
-                self.dropped.push(flip);
+                self.dropped.insert(flip);
             }
         }
     }
@@ -35,11 +36,21 @@ impl Pins {
         self.held.range(flips).next_back().map(|(flip, _)| *flip)
     }
 
+    /// How many of those there are.
+    #[cfg(test)]
+    #[allow(
+        dead_code,
+        reason = "used by a test that compiles this source by itself"
+    )]
+    pub(super) fn unheard(&self) -> usize {
+        self.dropped.len()
+    }
+
     pub(super) fn has_dropped(&self) -> bool {
         !self.dropped.is_empty()
     }
 
-    pub(super) fn take_dropped(&mut self) -> Vec<u64> {
+    pub(super) fn take_dropped(&mut self) -> BTreeSet<u64> {
         std::mem::take(&mut self.dropped)
     }
 }
