@@ -173,6 +173,23 @@ impl<V: Clone + Send + Sync + 'static> Informer<V> {
     /// [`with_cache`](Self::with_cache), by readers and in views. An object whose function panics is
     /// found under the terms that it had added before; a warning is traced.
     ///
+    /// ```
+    /// use reflet_tokio::reflet_core::index::IndexBy;
+    /// # use std::sync::Arc;
+    /// # use reflet_tokio::Informer;
+    /// # struct Route { upstream: String }
+    /// # fn show(informer: &Informer<Arc<Route>>) {
+    /// let by_upstream = IndexBy::new("upstream", |_, route: &Arc<Route>, terms| {
+    ///     terms.add(&route.upstream);
+    /// });
+    /// let by_upstream = informer.add_index(by_upstream);
+    /// let reader = informer.reader();
+    /// for (name, route) in reader.by_index(by_upstream, "10.0.0.1") {
+    ///     println!("{name} leads to {}", route.upstream);
+    /// }
+    /// # }
+    /// ```
+    ///
     /// Takes time by what is in the cache, for which everybody but readers waits: best added before
     /// there is much.
     pub fn add_index(&self, by: IndexBy<Arc<str>, V>) -> IndexId {
