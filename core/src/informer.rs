@@ -390,9 +390,9 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     }
 
     /// Hands the follower what was published since the last time: each object that changed once,
-    /// in no particular order; where a slot is used again, first that what was there is gone. The first time that is all objects; of
-    /// those at most `slots` places are looked at in one call, so that nobody has to wait for a
-    /// large copy.
+    /// in no particular order; where a slot is used again, first that what was there is gone. The first
+    /// time that is all objects; of those at most `slots` places (at least one) are looked at in one
+    /// call, so that nobody has to wait for a large copy.
     ///
     /// A driver that calls this before it unlocks the engine keeps its copy from ever being behind
     /// a delta (P9).

@@ -93,7 +93,8 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         });
     }
 
-    /// Hands the follower what it does not have yet: of the first copy at most so many slots.
+    /// Hands the follower what it does not have yet: of the first copy at most so many slots, and at
+    /// least one.
     pub(crate) fn drain_changes(
         &mut self,
         slots: usize,
@@ -110,7 +111,8 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
             );
             let entries = &mut self.log.nodes.entries;
             let end = entries.end();
-            let to = u32::try_from(slots).map_or(end, |slots| from.saturating_add(slots).min(end));
+            let slots = u32::try_from(slots.max(1));
+            let to = slots.map_or(end, |slots| from.saturating_add(slots).min(end));
             for slot in from..to {
                 hand_over(slot, entries, &mut take, |seq| seq <= follower.at);
             }

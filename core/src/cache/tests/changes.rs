@@ -100,6 +100,19 @@ fn a_first_copy_is_handed_over_in_parts_while_writes_go_on() {
     assert_eq!(copy.objects(), cached(&rig));
 }
 
+#[test]
+fn a_first_copy_comes_to_its_end_also_where_nothing_is_asked_for() {
+    let (mut rig, mut copy) = (Rig::new(), Copy::default());
+    (0..10).for_each(|n| {
+        rig.put(&key(n), n);
+    });
+    rig.publish(1);
+    rig.0.follow(true);
+    let parts = (0..10).take_while(|_| copy.drain(&mut rig, 0) == Drained::Part);
+    assert_eq!(parts.count(), 9);
+    assert_eq!(copy.objects(), cached(&rig));
+}
+
 /// What nobody drains is bounded by what the follower has, however much comes and goes.
 #[test]
 fn what_is_kept_for_a_follower_is_bounded() {
