@@ -12,9 +12,6 @@ use crate::source::{Commit, Decoder, Frame, Sink};
 
 /// After so many events in a row that cannot be read the stream is not ours.
 const BAD_IN_A_ROW: u32 = 16;
-/// How many are taken apart before they are handed over: the parts take many times the memory of
-/// what a server may send in a moment, which is a line feed for each.
-const TAKEN_APART: usize = 1_024;
 
 enum Parsed<'a> {
     Heartbeat,
@@ -50,20 +47,17 @@ impl<'d, V: Clone + Send + Sync + 'static> Events<'d, V> {
         entries: &[Entry<'_>],
         sink: &mut Sink<V>,
     ) -> Result<(), Failure> {
-        for entries in entries.chunks(TAKEN_APART) {
-            let parsed: Vec<_> = entries.iter().map(parse).collect();
-            let mut frames = Vec::with_capacity(parsed.len());
-            let mut outcome = Ok(());
-            for parsed in &parsed {
-                outcome = self.read(parsed, &mut frames);
-                if outcome.is_err() {
-                    break;
-                }
+        let parsed: Vec<_> = entries.iter().map(parse).collect();
+        let mut frames = Vec::with_capacity(parsed.len());
+        let mut outcome = Ok(());
+        for parsed in &parsed {
+            outcome = self.read(parsed, &mut frames);
+            if outcome.is_err() {
+                break;
             }
-            sink.feed(frames).await;
-            outcome?;
         }
-        Ok(())
+        sink.feed(frames).await;
+        outcome
     }
 
     fn read<'f>(

@@ -57,36 +57,54 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// The text of everything that was read at once, and its labels. `Err`: an event of so many bytes,
-/// which are more than `limit`.
-pub(super) struct Texts<'a>(Vec<(Result<Source<'a>, usize>, Labels<'a>)>);
+/// The text of an event, and its labels.
+pub(super) struct Text<'a> {
+    /// `Err`: it has so many bytes, which are too many.
+    source: Result<Source<'a>, usize>,
+    labels: Labels<'a>,
+}
 
-impl<'a> Texts<'a> {
-    pub(super) fn of(pieces: &'a [Piece], limit: usize) -> Self {
-        let within = |event: &'a [u8]| match event.len() {
-            bytes if bytes > limit => Err(bytes),
-            _ => Ok(Source::new(event)),
-        };
-        let plain = Labels::default();
-        let mut texts = Vec::new();
-        for piece in pieces {
-            match piece {
-                Piece::Lines(lines) => texts.extend(split(lines).map(|line| (within(line), plain))),
-                Piece::Event(bytes) => texts.push((within(bytes), plain)),
-                Piece::Labelled(event) => texts.push((within(&event.data), labels(event))),
-                Piece::Heartbeat => texts.push((Ok(Source::new(&[])), plain)),
-                Piece::TooLong(bytes) => texts.push((Err(*bytes), plain)),
-            }
-        }
-        Self(texts)
-    }
-
-    pub(super) fn entries(&self) -> Vec<Entry<'_>> {
-        let entries = self.0.iter().map(|(source, labels)| match source {
-            Ok(source) => Entry::Json(source.text(), source, *labels),
+impl Text<'_> {
+    pub(super) fn entry(&self) -> Entry<'_> {
+        match &self.source {
+            Ok(source) => Entry::Json(source.text(), source, self.labels),
             Err(bytes) => Entry::TooLong(*bytes),
-        });
-        entries.collect()
+        }
+    }
+}
+
+/// The texts of everything that was read at once, where a text may have `limit` bytes. One at a
+/// time: a moment's worth of line feeds would take many times its memory.
+pub(super) fn texts(pieces: &[Piece], limit: usize) -> impl Iterator<Item = Text<'_>> {
+    let text = move |event, labels| Text {
+        source: within(event, limit),
+        labels,
+    };
+    let plain = Labels::default();
+    pieces.iter().flat_map(move |piece| {
+        let lines = match piece {
+            Piece::Lines(lines) => Some(split(lines).map(move |line| text(line, plain))),
+            Piece::Event(_) | Piece::Labelled(_) | Piece::Heartbeat | Piece::TooLong(_) => None,
+        };
+        let only = match piece {
+            Piece::Lines(_) => None,
+            Piece::Event(event) => Some(text(event, plain)),
+            Piece::Labelled(event) => Some(text(&event.data, labels(event))),
+            Piece::Heartbeat => Some(text(&[], plain)),
+            Piece::TooLong(bytes) => Some(Text {
+                source: Err(*bytes),
+                labels: plain,
+            }),
+        };
+        lines.into_iter().flatten().chain(only)
+    })
+}
+
+/// An event; `Err`: it has so many bytes, which are too many.
+fn within(event: &[u8], limit: usize) -> Result<Source<'_>, usize> {
+    match event.len() {
+        bytes if bytes > limit => Err(bytes),
+        _ => Ok(Source::new(event)),
     }
 }
 

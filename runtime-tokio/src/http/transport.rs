@@ -10,7 +10,7 @@ use reflet_core::{Epoch, Failure};
 
 use super::failure::{Asked, malformed, retryable};
 use super::lines::Lines;
-use super::pieces::{Endless, Entry, Piece, Texts};
+use super::pieces::{Endless, Entry, Piece, Text, texts};
 use super::request::{Answer, Client};
 use super::sse::{Decoder as ServerSent, Item};
 use super::websocket::{Message, Opening, Socket};
@@ -20,6 +20,10 @@ use crate::source::{Frame, Sink};
 /// An event that has grown by so many bytes is a sign of life: a long one on a slow network is no
 /// silence. One that hardly grows is.
 const GROWTH_BYTES: usize = 1 << 10;
+
+/// How many events are handed over at a time: taken apart they need many times the memory of what
+/// a server may send in a moment, which is a line feed for each.
+const EVENTS_PER_TURN: usize = 1_024;
 
 /// Who understands the events of a stream.
 pub(super) trait Listener<V>: Send {
@@ -32,7 +36,7 @@ pub(super) trait Listener<V>: Send {
         failure
     }
 
-    /// Hands over what was read at once, up to the first event that ends the attempt.
+    /// Hands over a part of what was read, up to the first event that ends the attempt.
     fn hear(
         &mut self,
         entries: &[Entry<'_>],
@@ -168,8 +172,15 @@ impl Asking<'_> {
         listener: &mut impl Listener<V>,
         sink: &mut Sink<V>,
     ) -> Result<(), Failure> {
-        let texts = Texts::of(pieces, self.limit);
-        listener.hear(&texts.entries(), sink).await
+        let mut texts = texts(pieces, self.limit);
+        loop {
+            let part: Vec<_> = texts.by_ref().take(EVENTS_PER_TURN).collect();
+            if part.is_empty() {
+                return Ok(());
+            }
+            let entries: Vec<_> = part.iter().map(Text::entry).collect();
+            listener.hear(&entries, sink).await?;
+        }
     }
 }
 
