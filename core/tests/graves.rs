@@ -52,6 +52,42 @@ fn the_grave_of_a_re_created_object_is_its_own() {
     assert_eq!(rig.cache(), both, "nor does it take the next one's place");
 }
 
+#[test]
+fn beyond_their_limit_the_oldest_graves_are_forgotten() {
+    for (graves, remembered) in [(0, false), (2, false), (3, true)] {
+        let source = SourceProfile {
+            versions_ordered: true,
+            order: RevisionOrder::Opaque,
+            ..plain_profile()
+        };
+        let mut limited = config(source);
+        limited.limits.graves = graves;
+        let (mut rig, watch) = Rig::watching(limited);
+        let event = |change| {
+            Input::Event(Event {
+                change,
+                revision: Some(11.into()),
+                previous: None,
+            })
+        };
+        for key in ["c", "d", "e"] {
+            rig.say(watch, event(Change::Upsert(item(key, 5))));
+            let removal = Removal {
+                key,
+                version: Some(6.into()),
+                incarnation: None,
+                last: None,
+                size: 1,
+            };
+            rig.say(watch, event(Change::Delete(removal)));
+        }
+        // An update from before the oldest delete.
+        rig.say(watch, event(Change::Upsert(item("c", 4))));
+        let back = rig.informer.cache().get("c").is_some();
+        assert_eq!(back, !remembered, "{graves} graves");
+    }
+}
+
 /// A history in which changes may come out of order, of objects of the key `c`.
 fn changes_of_c(steps: &[(u64, Said)]) -> Rig {
     let source = SourceProfile {

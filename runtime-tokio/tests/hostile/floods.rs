@@ -247,6 +247,22 @@ async fn compressed_signs_of_life_are_worked_off_in_parts() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn compressed_nothing_without_end_is_silence() {
+    let nothing = chunk(packed(b' ', 0).repeat(10));
+    let acts = move |_: &Request| {
+        let nothing = nothing.clone();
+        let next = Box::new(move |_| nothing.clone());
+        let pause = Duration::from_millis(100);
+        vec![Act::Send(packed_head()), Act::Endless(pause, next)]
+    };
+    let (mut rig, base) = flooded(Transport::JsonLines, true, |b| b, acts).await;
+    rig.timed_out(TimerReason::Silence).await;
+    let peak = peak_since(base);
+    assert!(peak < 2 * MIB, "{peak}");
+    assert_eq!(rig.shown(), rig.truth());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_head_and_a_refusal_without_end_cost_no_more_than_their_limits() {
     let field = format!("x: {}\r\n", "y".repeat(1_000)).repeat(16);
     for (head, piece, class, words) in [

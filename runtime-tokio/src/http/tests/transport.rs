@@ -119,6 +119,31 @@ async fn a_connection_that_is_to_be_closed_or_is_not_read_to_its_end_is_not_kept
     assert_eq!(server.connections(), 3);
 }
 
+/// Opens no connection, and does not say so.
+struct Nowhere;
+
+impl Connect for Nowhere {
+    type Stream = DuplexStream;
+
+    async fn connect(&self, _: &Target) -> io::Result<DuplexStream> {
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_does_not_open_is_given_up() {
+    let limits = HttpLimits {
+        connect_timeout: Duration::from_secs(7),
+        ..HttpLimits::default()
+    };
+    let source = HttpSource::<Value>::builder("http://server", "things");
+    let source = source.connector(Nowhere).limits(limits).build().unwrap();
+    let listed = tokio::time::timeout(Duration::from_secs(8), list(&source));
+    let failure = listed.await.expect("it is waited for").1.unwrap_err();
+    assert_eq!(failure.class, FailureClass::Retryable);
+    assert!(failure.message.contains("nothing within 7s"), "{failure}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_not_trusted_for_long() {
     let server = Server::new(vec![ok(EMPTY), ok(EMPTY)]);
