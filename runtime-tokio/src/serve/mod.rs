@@ -27,7 +27,8 @@
 //! make no progress for a while.
 //!
 //! So are clients that are slow to send a request's head: how long a body may take is decided here
-//! ([`CollectionOptions::body_timeout`]), the rest is the server's.
+//! ([`CollectionOptions::body_timeout`]), the rest is the server's. hyper's HTTP/1 connections cut
+//! them off after 30 s where they have a timer (`http1::Builder::timer`), and never without one.
 //!
 //! This module never spawns a thread, never opens a socket and never reads a clock other than
 //! tokio's: the server around it decides all that. It spawns a task for each WebSocket, by

@@ -7,7 +7,13 @@ use axum::body::{Body, Bytes};
 use futures_util::StreamExt as _;
 use futures_util::stream::{iter, pending};
 use http::{Request, StatusCode};
-use reflet_tokio::serve::{Access, AccessError, ClientId, CollectionOptions, Rights};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use reflet_tokio::serve::{
+    Access, AccessError, ClientId, Collection, CollectionOptions, Publish, Rights,
+};
+use tokio::io::{AsyncWriteExt as _, duplex};
 
 use crate::rig::{Reply, Rig};
 
@@ -262,4 +268,28 @@ async fn a_body_that_does_not_come_is_not_waited_for_for_ever() {
         refused.assert_error(408, "Timeout");
     }
     assert_eq!(rig.things.revision(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_does_not_come_is_cut_off_where_the_server_has_a_timer() {
+    let things = Collection::new("things", CollectionOptions::default()).unwrap();
+    let service = TowerToHyperService::new(Publish::new().collection(&things).router());
+    let (mut client, server) = duplex(1 << 10);
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .serve_connection(TokioIo::new(server), service);
+    let dripping = async {
+        client.write_all(b"GET /v1/things HTTP/1.1\r\n").await?;
+        loop {
+            client.write_all(b"x: y\r\n").await?;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    let both = async { tokio::join!(serving, dripping) };
+    let (served, dripped): (_, std::io::Result<()>) =
+        tokio::time::timeout(Duration::from_secs(60), both)
+            .await
+            .expect("it is read on and on");
+    assert!(served.unwrap_err().is_timeout());
+    assert!(dripped.is_err());
 }
