@@ -66,6 +66,35 @@ fn a_token_that_comes_twice_ends_the_list() {
 }
 
 #[test]
+fn tokens_that_lead_in_a_circle_end_the_list() {
+    for (before, around) in [(0, 2), (3, 2), (5, 40), (40, 5)] {
+        let mut rig = Rig::new(config(plain_profile()));
+        let list = rig.expect_list();
+        let mut pages = 0;
+        let notices = loop {
+            let page = if pages < before {
+                pages
+            } else {
+                before + (pages - before) % around
+            };
+            rig.page(list, None, 10, &[], Some(&page.to_string()));
+            pages += 1;
+            let notices = rig.notices();
+            if !notices.is_empty() {
+                break notices;
+            }
+            rig.pass(Duration::from_millis(10));
+            assert!(rig.command().is_some(), "the next page is asked for");
+            assert!(pages <= 4 * (before + around), "{before} and {around}");
+        };
+        let what = BadInput::RepeatedPageToken;
+        let attempt = list;
+        assert_eq!(notices, [Notice::BadInput { attempt, what }]);
+        assert!(pages > before + around, "{before} and {around}: {pages}");
+    }
+}
+
+#[test]
 fn pages_of_two_revisions_are_a_torn_list() {
     let mut rig = Rig::new(config(plain_profile()));
     let list = rig.expect_list();

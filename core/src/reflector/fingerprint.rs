@@ -25,10 +25,11 @@ impl<K: Key, V: Debug> ListRun<K, V> {
             in_page,
             pages,
             token,
+            milestone,
             page_due,
         } = self;
         snapshot.print(print);
-        print.add((beside, in_page, pages, token));
+        print.add((beside, in_page, pages, token, milestone));
         print.add([at_least, floor, known]);
         print.add(present.since(*started, EVER));
         print.add(heard.map(|heard| present.since(heard, EVER)));

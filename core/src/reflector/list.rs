@@ -181,7 +181,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         if next.len() > self.config.limits.token_bytes {
             return self.refuse_list(run, BadInput::TokenTooLong);
         }
-        if run.token.as_deref() == Some(next) {
+        if run.has_been_at(next) {
             reach!("repeated page token");
             return self.refuse_list(run, BadInput::RepeatedPageToken);
         }
@@ -197,7 +197,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             reach!("too many pages");
             return self.refuse_item(run, Refusal::Limit(LimitKind::Pages));
         }
-        run.token = Some(next.into());
+        run.turn_to(next);
         run.page_due = Some(self.page_pacer.next_at().max(self.now));
         self.ask_page(&mut run);
         reach!("page waits for its turn", run.page_due.is_some());

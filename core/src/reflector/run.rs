@@ -108,8 +108,28 @@ pub(crate) struct ListRun<K, V> {
     pub(crate) in_page: bool,
     pub(crate) pages: u32,
     pub(crate) token: Option<Box<str>>,
+    /// An older page's token, from which a circle of any length is found.
+    pub(crate) milestone: Option<Box<str>>,
     /// The next page waits for the pages' own pacer until then.
     pub(crate) page_due: Option<Timestamp>,
+}
+
+impl<K, V> ListRun<K, V> {
+    /// Whether the list is known to have been at this page: it would never end.
+    pub(crate) fn has_been_at(&self, next: &str) -> bool {
+        let known = [&self.token, &self.milestone];
+        known.into_iter().flatten().any(|token| **token == *next)
+    }
+
+    /// The list goes on at this page. A token is remembered until twice as many pages have come, so
+    /// that a circle of n pages is found after a few n pages at most, for the memory of one token
+    /// (Brent's algorithm).
+    pub(crate) fn turn_to(&mut self, next: &str) {
+        let last = self.token.replace(next.into());
+        if self.pages.is_power_of_two() {
+            self.milestone = last;
+        }
+    }
 }
 
 /// What a watch is for.

@@ -148,6 +148,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             in_page: false,
             pages: 0,
             token: None,
+            milestone: None,
             page_due: None,
         }));
     }
