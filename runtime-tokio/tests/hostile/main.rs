@@ -10,8 +10,11 @@
 mod content;
 mod endless;
 mod floods;
+mod mapped;
 mod memory;
 mod pace;
+#[path = "../support/protocol.rs"]
+mod protocol;
 mod refusals;
 mod rig;
 mod server;

@@ -8,7 +8,7 @@ use reflet_tokio::http::{HttpLimits, HttpSource, HttpSourceBuilder, PollTiming, 
 use reflet_tokio::reflet_core::{
     Condition, Config, Failure, FailureClass, Health, Notice as Said, State, TimerReason, Timing,
 };
-use reflet_tokio::{Builder, Informer, Notice, Notices, Source as _};
+use reflet_tokio::{Builder, Informer, Notice, Notices, Source};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -60,10 +60,10 @@ impl Rig {
         Self::of(server, source(transport, server).build().unwrap(), setup)
     }
 
-    pub(crate) fn of(
+    pub(crate) fn of<S: Source<Value = Arc<Value>>>(
         server: &Server,
-        source: HttpSource<Value>,
-        setup: impl FnOnce(Builder<HttpSource<Value>>) -> Builder<HttpSource<Value>>,
+        source: S,
+        setup: impl FnOnce(Builder<S>) -> Builder<S>,
     ) -> Self {
         server.world().put("a", "one");
         server.world().put("b", "two");
@@ -90,15 +90,23 @@ impl Rig {
         } else {
             Transport::JsonLines
         };
-        let mut rig = Self::new(transport);
+        Self::new(transport).turned(phase, behaviour).await
+    }
+
+    /// This one, at the point where `phase` begins to go wrong.
+    pub(crate) async fn turned(
+        mut self,
+        phase: Phase,
+        behaviour: impl Fn(&Request) -> Vec<Act> + Send + Sync + 'static,
+    ) -> Self {
         if phase != Phase::FirstList {
-            rig.is_live().await;
+            self.is_live().await;
         }
-        rig.server.turn(move |request| match phase {
+        self.server.turn(move |request| match phase {
             Phase::Relist if request.is_watch() => gone(),
             _ => behaviour(request),
         });
-        rig
+        self
     }
 
     /// Waits for what the informer says, and returns what `wanted` made of it.

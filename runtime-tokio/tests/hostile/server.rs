@@ -61,6 +61,7 @@ impl Request {
     pub(crate) fn is_first(&self) -> bool {
         !self.is_redirected()
             && self.query("continue").is_none()
+            && self.query("page").is_none()
             && self.query("wait_ms").is_none_or(|wait| wait == "0")
     }
 }

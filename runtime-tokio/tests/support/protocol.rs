@@ -1,6 +1,8 @@
 //! Our own protocol, as somebody would map it who knows nothing but its document: one more way to
 //! follow it, by which all that is asked of a transport can be asked of the mapping.
 
+#![allow(dead_code, reason = "each suite uses another part")]
+
 use serde_json::{Value, json};
 
 /// How a watch travels.

@@ -27,6 +27,8 @@ enum Said<'a> {
     Progress(Revision),
     /// The watch is over.
     End(Failure),
+    /// It does not say where it stands, so that nobody knows where the stream does.
+    Lost(String),
     /// It cannot be read; perhaps it still ends a transaction.
     Bad(String, Option<Revision>),
 }
@@ -140,7 +142,7 @@ impl<'m, V: Clone + Send + Sync + 'static> Reader<'m, V> {
             Ok(Kind::Error) => Said::End(self.error(&parts)),
             Ok(Kind::Progress) => match self.progress(&parts) {
                 Ok(revision) => Said::Progress(revision),
-                Err(words) => Said::End(malformed(&words)),
+                Err(words) => Said::Lost(words),
             },
             Ok(Kind::Upsert) => self.change(&parts, false),
             Ok(Kind::Delete) => self.change(&parts, true),
@@ -225,7 +227,7 @@ impl<'m, V: Clone + Send + Sync + 'static> Reader<'m, V> {
             return match told(Some(key), "key", at, parts.source) {
                 Ok(Some(key)) => match self.stamp(parts, None) {
                     Ok(stamp) => Said::Gone(key, stamp),
-                    Err(words) => Said::End(malformed(&words)),
+                    Err(words) => Said::Lost(words),
                 },
                 Ok(None) => bad(format!("no key at {:?}", at.to_string())),
                 Err(words) => bad(words),
@@ -246,7 +248,7 @@ impl<'m, V: Clone + Send + Sync + 'static> Reader<'m, V> {
         match self.stamp(parts, Some(known.version_text())) {
             Ok(stamp) if deleted || known.deleted => Said::Delete(known, stamp),
             Ok(stamp) => Said::Upsert(known, stamp),
-            Err(words) => Said::End(malformed(&words)),
+            Err(words) => Said::Lost(words),
         }
     }
 
@@ -373,6 +375,7 @@ impl<'m, V: Clone + Send + Sync + 'static> Reader<'m, V> {
                 frames.push(Frame::Progress(revision.clone(), None));
             }
             (Said::End(failure), _) => return Err(failure.clone()),
+            (Said::Lost(words), _) => return Err(malformed(&self.words(words))),
             (Said::Bad(words, ends), _) => {
                 self.undecodable(size, words, frames)?;
                 if let Some(revision) = ends {
