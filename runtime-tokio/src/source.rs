@@ -178,12 +178,15 @@ pub(crate) trait Engine<V>: Send + Sync {
 /// cancelled is not heard.
 pub struct Sink<V> {
     engine: Box<dyn Engine<V>>,
+    /// How many frames were handed over since other tasks had their turn.
+    in_a_row: usize,
 }
 
 impl<V: Clone> Sink<V> {
     pub(crate) fn new(engine: impl Engine<V> + 'static) -> Self {
         Self {
             engine: Box::new(engine),
+            in_a_row: 0,
         }
     }
 
@@ -208,19 +211,21 @@ impl<V: Clone> Sink<V> {
     }
 
     /// Hands over what was read, in order. The engine is locked for at most 256 frames at a time,
-    /// never while a payload is decoded, and other tasks get their turn in between.
+    /// never while a payload is decoded, and other tasks get their turn in between, however few each
+    /// call brings.
     pub async fn feed(&mut self, frames: Vec<Frame<'_, V>>)
     where
         V: Send,
     {
         let mut frames = frames.into_iter();
-        loop {
+        while frames.len() > 0 {
             let turn: Vec<_> = frames.by_ref().take(FRAMES_PER_TURN).collect();
+            self.in_a_row += turn.len();
             self.feed_turn(turn);
-            if frames.len() == 0 {
-                return;
+            if self.in_a_row >= FRAMES_PER_TURN {
+                self.in_a_row = 0;
+                tokio::task::yield_now().await;
             }
-            tokio::task::yield_now().await;
         }
     }
 

@@ -50,8 +50,9 @@ pub struct HttpLimits {
     pub connect_timeout: Duration,
     /// The most bytes of a page, or of the answer to a poll, decompressed. Default: 64 MiB.
     pub page_bytes: usize,
-    /// The most bytes of a line of a watch, decompressed. A longer one is skipped and reported; one of more than
-    /// eight times as many bytes ends the attempt. Default: 8 MiB.
+    /// The most bytes of an event of a watch, decompressed: of a line, or of all lines or fragments
+    /// of one. A longer one is skipped and reported; one of more than eight times as many bytes ends
+    /// the attempt. Default: 8 MiB.
     pub line_bytes: usize,
     /// The most bytes of an answer's head; at least 8 KiB. Default: 64 KiB.
     pub header_bytes: usize,

@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::memory::{MIB, begin, peak_since};
 use crate::rig::{Phase, Rig, source};
-use crate::server::{Act, Request, Server, chunk, stream_head};
+use crate::server::{Act, Request, Server, chunk, ok, stream_head};
 use FailureClass::Malformed;
 
 type Source = HttpSourceBuilder<Value>;
@@ -113,6 +113,25 @@ async fn bookmarks_without_end_cost_nothing() {
     let peak = peak_since(base);
     assert!(peak < 2 * MIB, "{peak}");
     assert_eq!(rig.shown(), rig.truth());
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_that_are_nothing_cost_no_more_than_their_page() {
+    let items = vec!["{}"; 100_000].join(",");
+    let page = format!(r#"{{"revision":"3","items":[{items}]}}"#);
+    let mut rig = Rig::at(Phase::Relist, move |_| ok(&page)).await;
+    let base = begin();
+    rig.notice(|notice| match notice {
+        Notice::UnknownRejected { .. } => Some(()),
+        _ => None,
+    })
+    .await;
+    rig.until(|health| health.degraded).await;
+    let peak = peak_since(base);
+    // The page as it comes, as it is collected, and as it is read.
+    assert!(peak < 3 * MIB, "{peak}");
+    assert_eq!(rig.shown(), rig.truth());
+    rig.recovers().await;
 }
 
 /// The server's side of a handshake.

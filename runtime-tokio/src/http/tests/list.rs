@@ -1,7 +1,10 @@
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fmt;
 
 use reflet_core::FailureClass;
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::de::{Error as _, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 
 use super::rig::{Recorder, Server, list, ok, page_request};
 use crate::http::{HttpLimits, HttpSource};
@@ -232,6 +235,45 @@ async fn a_page_of_thousands_arrives_whole_and_in_order() {
         .map(|n| format!("item k{n}@{n} Number({n})"))
         .collect();
     assert_eq!(said[1..said.len() - 1], expected[..]);
+}
+
+thread_local! {
+    static TURNS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// How many turns another task had had when this was decoded.
+#[derive(Clone, Debug)]
+struct Turns(#[expect(dead_code, reason = "it is shown")] usize);
+
+impl<'de> Deserialize<'de> for Turns {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        IgnoredAny::deserialize(from)?;
+        Ok(Self(TURNS.get()))
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_thousands_leaves_others_their_turns() {
+    let items: Vec<_> = (0..3_000)
+        .map(|n| format!(r#"{{"key":"k{n}","version":"{n}","value":{n}}}"#))
+        .collect();
+    let server = Server::new(vec![ok(page(&items.join(",")))]);
+    let source: HttpSource<Turns> = server.builder().build().unwrap();
+    let other = tokio::spawn(async {
+        loop {
+            TURNS.set(TURNS.get() + 1);
+            tokio::task::yield_now().await;
+        }
+    });
+    let (said, outcome) = list(&source).await;
+    other.abort();
+    assert_eq!(outcome, Ok(()));
+    let turns = said[1..said.len() - 1].iter().map(|item| {
+        let (_, turns) = item.split_once(" Turns(").unwrap();
+        turns.trim_end_matches(')').parse::<usize>().unwrap()
+    });
+    let turns: BTreeSet<_> = turns.collect();
+    assert!(turns.len() >= 3_000 / 256, "{turns:?}");
 }
 
 #[tokio::test]
