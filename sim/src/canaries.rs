@@ -17,6 +17,7 @@ pub const SEEDS: u64 = 2_000;
 
 /// Those that are errors of the driver, which the engine's level does not have.
 pub const DRIVER: &[Canary] = &[
+    Canary::MappingTearsBatch,
     Canary::ViewMovesOn,
     Canary::WaitEndsEarly,
     Canary::WaitIsNotWoken,

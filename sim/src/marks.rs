@@ -160,6 +160,7 @@ pub const ENGINE: &[&str] = &[
 pub const DRIVER: &[&str] = &[
     "answer broke off",
     "batch read in several turns",
+    "change read by a mapping",
     "connecting timed out",
     "connection refused",
     "deadline brought forward",

@@ -116,6 +116,7 @@ fn known_errors_are_found_by_the_promise_that_they_break() {
         (Canary::ProgressLowersRevision, Promise::NoTimeTravel),
         (Canary::FollowerForgetsGone, Promise::OneRealState),
         (Canary::FollowerIsLate, Promise::HonestReadiness),
+        (Canary::MappingTearsBatch, Promise::OneRealState),
         (Canary::ViewMovesOn, Promise::OneRealState),
         (Canary::WaitEndsEarly, Promise::HonestReadiness),
         (Canary::WaitIsNotWoken, Promise::HonestReadiness),

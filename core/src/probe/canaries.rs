@@ -170,6 +170,9 @@ canaries! {
     FollowerLosesOvertaken = "follower-loses-overtaken",
     /// P3, P9: a follower is handed nothing of a publication before the next one is there.
     FollowerIsLate = "follower-is-late",
+    /// P3: a mapping takes each event for a transaction of its own, although the service says where
+    /// one ends.
+    MappingTearsBatch = "mapping-tears-batch",
     /// P3: a view shows what is published while it is held.
     ViewMovesOn = "view-moves-on",
     /// P9: who waits for a revision is told of one before it.

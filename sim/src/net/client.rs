@@ -4,13 +4,15 @@ use std::future::pending;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use fastrand::Rng;
 use hyper_util::rt::TokioIo;
 use madsim::net::TcpStream;
 use reflet_core::{Config, Notice as EngineNotice};
-use reflet_tokio::http::{Connect, HttpLimits, HttpSource, Target};
-use reflet_tokio::{Informer, Notice, Notices, Source as _};
+use reflet_tokio::http::rest::RestSource;
+use reflet_tokio::http::{Connect, HttpLimits, HttpSource, HttpSourceBuilder, Target, Transport};
+use reflet_tokio::{Informer, Notice, Notices, Source};
 
 use super::audit::Shown;
 use super::books::Value;
@@ -18,6 +20,7 @@ use super::heard::{Heard, Overheard};
 use super::onlooker::{Onlooker, look_on};
 use super::pace::{Starts, Timed};
 use super::plan::{Choice, InformerPlan};
+use super::protocol::{self, Travel};
 use super::server::{COLLECTION, HOST};
 use super::subscriber::{Reader, follow};
 use super::world::{Reporter, World, lock};
@@ -86,9 +89,52 @@ fn start(
     name: &str,
     client: usize,
 ) -> Result<Arc<Watched>, String> {
-    let mut source = HttpSource::<Value>::builder(&format!("http://{HOST}"), COLLECTION)
-        .transport(plan.transport)
-        .heartbeat(world.plan.publishing.heartbeat)
+    let (url, heartbeat) = (format!("http://{HOST}"), world.plan.publishing.heartbeat);
+    if plan.mapped {
+        let mapping = protocol::mapping(COLLECTION, travel(plan.transport), millis(heartbeat));
+        let mapping = serde_json::from_value(mapping).map_err(|error| error.to_string())?;
+        let (source, heard) = connected(RestSource::builder(&url, mapping), world, plan, name)?;
+        let source = source.build().map_err(|error| error.to_string())?;
+        Ok(watched(source, world, plan, (name, client), heard))
+    } else {
+        let source = HttpSource::<Value>::builder(&url, COLLECTION)
+            .transport(plan.transport)
+            .heartbeat(heartbeat);
+        let (source, heard) = connected(source, world, plan, name)?;
+        let source = source.build().map_err(|error| error.to_string())?;
+        Ok(watched(source, world, plan, (name, client), heard))
+    }
+}
+
+/// How a mapping has a transport.
+fn travel(transport: Transport) -> Travel {
+    match transport {
+        Transport::JsonLines => Travel::JsonLines,
+        Transport::ServerSentEvents => Travel::ServerSentEvents,
+        Transport::WebSocket => Travel::WebSocket,
+        Transport::LongPoll(timing) => Travel::LongPoll {
+            wait_ms: millis(timing.wait),
+            busy_ms: millis(timing.busy_interval),
+            idle_ms: millis(timing.idle_interval),
+        },
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+type Overhearing = Option<Arc<Mutex<Heard>>>;
+
+/// A source over this world's network, and what it will have been told, where somebody overhears
+/// it.
+fn connected<P>(
+    source: HttpSourceBuilder<Value, P>,
+    world: &Arc<World>,
+    plan: &InformerPlan,
+    name: &str,
+) -> Result<(HttpSourceBuilder<Value, P>, Overhearing), String> {
+    let source = source
         .limits(HttpLimits {
             connect_timeout: plan.connect_timeout,
             ..HttpLimits::default()
@@ -97,13 +143,23 @@ fn start(
             reflet_tokio::http::HeaderName::from_static(INFORMER),
             name.parse().map_err(|_| "not a header")?,
         );
-    let heard = Arc::new(Mutex::new(Heard::since(world.reporter.clock())));
     // Nobody overhears the driver's own connector.
-    let is_overheard = plan.choice != Choice::Name;
-    if is_overheard {
-        source = source.connector(Picker::new(world, plan, &heard));
+    if plan.choice == Choice::Name {
+        return Ok((source, None));
     }
-    let inner = source.build().map_err(|error| error.to_string())?;
+    let heard = Arc::new(Mutex::new(Heard::since(world.reporter.clock())));
+    let source = source.connector(Picker::new(world, plan, &heard));
+    Ok((source, Some(heard)))
+}
+
+/// An informer of this source, under watch.
+fn watched<S: Source<Value = Arc<Value>>>(
+    inner: S,
+    world: &Arc<World>,
+    plan: &InformerPlan,
+    (name, client): (&str, usize),
+    heard: Overhearing,
+) -> Arc<Watched> {
     let mut config = plan.config.clone();
     config.source = inner.profile();
     let starts = Arc::new(Mutex::new(Starts::new(&config.timing)));
@@ -120,20 +176,20 @@ fn start(
         .start();
     let readers = plan.subscribers.iter().enumerate();
     let readers = readers.map(|(index, kind)| Reader::new(format!("{name}/{index}"), *kind));
-    Ok(Arc::new(Watched {
+    Arc::new(Watched {
         name: name.into(),
         client,
         informer,
         config,
         readers: readers.collect(),
         shown: Mutex::default(),
-        heard: is_overheard.then_some(heard),
+        heard,
         starts,
         onlookers: Mutex::default(),
         relists: AtomicUsize::new(0),
         stopped: AtomicBool::new(false),
         requests: AtomicUsize::new(0),
-    }))
+    })
 }
 
 /// Tells the trace what an informer tells.

@@ -37,6 +37,10 @@ mod onlooker;
 mod pace;
 #[cfg(madsim)]
 mod plan;
+/// The mapping is the one by which the transports' own tests follow.
+#[cfg(madsim)]
+#[path = "../../../runtime-tokio/tests/support/protocol.rs"]
+mod protocol;
 #[cfg(madsim)]
 mod quiet;
 #[cfg(madsim)]

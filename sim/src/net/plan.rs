@@ -56,6 +56,8 @@ pub(super) struct InformerPlan {
     pub(super) seed: u64,
     pub(super) config: Config,
     pub(super) transport: Transport,
+    /// It knows the protocol by a mapping only, as that of any service.
+    pub(super) mapped: bool,
     pub(super) connect_timeout: Duration,
     /// How it finds a server among several.
     pub(super) choice: Choice,
@@ -270,10 +272,13 @@ impl InformerPlan {
         };
         let mut subscribers = vec![Subscriber::Prompt];
         subscribers.extend((0..rng.usize(0..=3)).map(|_| Subscriber::any(rng)));
+        let seed = rng.u64(..);
         Self {
-            seed: rng.u64(..),
+            seed,
             config: config(rng, pages),
             transport,
+            // Nothing is drawn for it, so that what else a seed means does not depend on it.
+            mapped: seed.is_multiple_of(3),
             connect_timeout: millis(rng, 300..5_000),
             choice: one_of(rng, choices),
             subscribers,

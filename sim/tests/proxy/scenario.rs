@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use real_reflet::Informer;
+use real_reflet::http::rest::RestSource;
 use real_reflet::http::{HttpSource, Transport};
 use real_reflet::reflet_core::{State, Timing};
+use real_reflet::{Informer, Source};
 use real_tokio::sync::watch;
 use real_tokio::task::JoinSet;
 use real_tokio::time::sleep;
@@ -14,6 +15,7 @@ use real_tokio::time::sleep;
 use crate::connector::Connector;
 use crate::follower::{Follower, hear};
 use crate::plan::{Account, Fault};
+use crate::protocol::{Travel, mapping};
 use crate::proxy::Proxy;
 use crate::server::{HEARTBEAT, Server};
 use crate::truth::{Thing, Truth, Writer};
@@ -38,9 +40,18 @@ struct Scene {
     began: Instant,
 }
 
+/// How the informer follows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way {
+    /// By the source that is made for this server.
+    Own(Transport),
+    /// By a mapping, as it would follow any service.
+    Mapped(Travel),
+}
+
 /// Runs one seed, and returns what happened to its connections.
-pub(crate) async fn run(seed: u64, transport: Transport) -> BTreeMap<Fault, u64> {
-    let mut scene = Scene::new(seed, transport);
+pub(crate) async fn run(seed: u64, way: Way) -> BTreeMap<Fault, u64> {
+    let mut scene = Scene::new(seed, way);
     while scene.account.spoilt() < SPOILT {
         scene.writer.write();
         scene.goes_on("faults").await;
@@ -58,23 +69,29 @@ pub(crate) async fn run(seed: u64, transport: Transport) -> BTreeMap<Fault, u64>
 }
 
 impl Scene {
-    fn new(seed: u64, transport: Transport) -> Self {
+    fn new(seed: u64, way: Way) -> Self {
         let (account, truth) = (Account::default(), Truth::default());
         let server = Server::start(account.clone());
         let writer = Writer::new(server.things.clone(), truth.clone(), seed);
         let proxy = Proxy::start(seed, server.address, account.clone());
         let url = format!("http://{}", proxy.address());
-        let source = HttpSource::<Thing>::builder(&url, "things")
-            .connector(Connector(account.clone()))
-            .transport(transport)
-            .heartbeat(HEARTBEAT * 2)
-            .build()
-            .unwrap();
-        let informer = Informer::builder(source)
-            .seed(seed)
-            .timing(impatient)
-            .limits(|limits| limits.page_items = 20)
-            .start();
+        let connector = Connector(account.clone());
+        let informer = match way {
+            Way::Own(transport) => {
+                let source = HttpSource::<Thing>::builder(&url, "things")
+                    .connector(connector)
+                    .transport(transport)
+                    .heartbeat(HEARTBEAT * 2);
+                informer(source.build().unwrap(), seed)
+            }
+            Way::Mapped(travel) => {
+                let quiet = u64::try_from((HEARTBEAT * 2).as_millis()).unwrap();
+                let mapping = mapping("things", travel, quiet);
+                let mapping = serde_json::from_value(mapping).unwrap();
+                let source = RestSource::<Thing>::builder(&url, mapping).connector(connector);
+                informer(source.build().unwrap(), seed)
+            }
+        };
 
         let mut witnesses = JoinSet::new();
         witnesses.spawn(hear(informer.notices()));
@@ -132,6 +149,14 @@ impl Scene {
         assert_eq!(&shown, state, "P1: at {revision}");
         true
     }
+}
+
+fn informer(source: impl Source<Value = Arc<Thing>>, seed: u64) -> Informer<Arc<Thing>> {
+    Informer::builder(source)
+        .seed(seed)
+        .timing(impatient)
+        .limits(|limits| limits.page_items = 20)
+        .start()
 }
 
 /// Faults are to be noticed at once: there are many.

@@ -10,6 +10,7 @@ use super::pointer::{Pointer, pick};
 use crate::http::envelope::{Source, in_words};
 use crate::http::failure::{self, Asked, malformed};
 use crate::http::pieces::{Entry, Labels};
+use crate::probe::{canary, reach};
 use crate::source::{Commit, Decoder, Frame, Sink};
 
 /// After so many events in a row that cannot be read the stream is not what the mapping says.
@@ -277,7 +278,7 @@ impl<'m, V: Clone + Send + Sync + 'static> Reader<'m, V> {
         match self.events.transactions {
             Transactions::Unknown => false,
             Transactions::Single => true,
-            Transactions::Last(_) => parts.last == Some("true"),
+            Transactions::Last(_) => parts.last == Some("true") || canary!(MappingTearsBatch),
         }
     }
 
@@ -393,6 +394,7 @@ impl<'m, V: Clone + Send + Sync + 'static> Reader<'m, V> {
     }
 
     fn commit(&mut self, stamp: &Stamp) -> Commit {
+        reach!("change read by a mapping");
         self.bad = 0;
         self.at = Some(stamp.revision.clone());
         Commit {
