@@ -19,6 +19,7 @@ pub const SEEDS: u64 = 2_000;
 pub const DRIVER: &[Canary] = &[
     Canary::MappingTearsBatch,
     Canary::ViewMovesOn,
+    Canary::ReadersFindByOldTerms,
     Canary::WaitEndsEarly,
     Canary::WaitIsNotWoken,
 ];

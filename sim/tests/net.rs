@@ -118,6 +118,7 @@ fn known_errors_are_found_by_the_promise_that_they_break() {
         (Canary::FollowerIsLate, Promise::HonestReadiness),
         (Canary::MappingTearsBatch, Promise::OneRealState),
         (Canary::ViewMovesOn, Promise::OneRealState),
+        (Canary::ReadersFindByOldTerms, Promise::OneRealState),
         (Canary::WaitEndsEarly, Promise::HonestReadiness),
         (Canary::WaitIsNotWoken, Promise::HonestReadiness),
     ];

@@ -175,6 +175,8 @@ canaries! {
     MappingTearsBatch = "mapping-tears-batch",
     /// P3: a view shows what is published while it is held.
     ViewMovesOn = "view-moves-on",
+    /// P3: readers find an object that has changed under its new terms, and still under the old ones.
+    ReadersFindByOldTerms = "readers-find-by-old-terms",
     /// P9: who waits for a revision is told of one before it.
     WaitEndsEarly = "wait-ends-early",
     /// P9: who waits for a revision is not told that it is there.

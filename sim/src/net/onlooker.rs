@@ -1,6 +1,7 @@
 //! Those who read what an informer shows: now, for a while, and when something they wait for has
 //! come. What they see is what the cache shows at that very moment, and a view stays what it was.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
@@ -8,6 +9,7 @@ use fastrand::Rng;
 use futures_util::FutureExt as _;
 use madsim::time::{sleep, timeout};
 use reflet_core::cache::Mark;
+use reflet_core::index::{IndexBy, IndexId, KeyOrderId};
 use reflet_core::{Revision, State, Timestamp, probe};
 use reflet_tokio::{Published, Reader, View, WaitError};
 
@@ -20,6 +22,8 @@ use crate::oracles::{Checked, Content, Promise, Revisions, check_read, same_stat
 
 /// Of a hundred informers, so many have onlookers.
 const READ: u8 = 70;
+/// The groups that writers put objects into, and one more.
+const GROUPS: u8 = 5;
 
 /// A publication's place: its local epoch, and its revision.
 type Place = (u64, u64);
@@ -28,6 +32,8 @@ type Place = (u64, u64);
 pub(super) struct Onlooker {
     name: String,
     reader: Reader<Arc<Value>>,
+    by_group: IndexId,
+    by_key: KeyOrderId,
     seen: Mutex<Revisions>,
     waiting: Mutex<Option<Waiting>>,
 }
@@ -58,10 +64,17 @@ fn content<'a>(
 }
 
 impl Onlooker {
-    fn new(name: String, reader: Reader<Arc<Value>>) -> Arc<Self> {
+    fn new(name: String, watched: &Watched) -> Arc<Self> {
+        let by_group = IndexBy::new("group", |_, value: &Arc<Value>, terms| {
+            terms.add([value.group]);
+        });
+        let informer = &watched.informer;
         Arc::new(Self {
             name,
-            reader,
+            reader: informer.reader(),
+            // Of what readers have already.
+            by_group: informer.add_index(by_group),
+            by_key: informer.add_key_order(),
             seen: Mutex::default(),
             waiting: Mutex::default(),
         })
@@ -93,7 +106,33 @@ impl Onlooker {
         let len = self.reader.len();
         Promise::OneRealState.require(len == ours.len(), || {
             format!("readers count {len} objects, not {}", ours.len())
-        })
+        })?;
+        self.check_lookups(&view, books)
+    }
+
+    /// Indexes and the order of the keys find in a view what a walk through it finds (P3).
+    fn check_lookups(&self, view: &View<Arc<Value>>, books: &Books) -> Checked {
+        let mut groups: BTreeMap<u8, Content> = BTreeMap::new();
+        for (key, value) in view {
+            let group = groups.entry(value.group).or_default();
+            group.insert(key, books.number(&value));
+        }
+        let keys: Vec<_> = view.iter_by_key(self.by_key).map(|(key, _)| key).collect();
+        let mut walked: Vec<_> = groups.values().flat_map(BTreeMap::keys).collect();
+        walked.sort();
+        Promise::OneRealState.require(keys.iter().eq(walked), || {
+            format!("in the order of the keys readers find {keys:?}")
+        })?;
+        for group in 0..GROUPS {
+            let there = groups.remove(&group).unwrap_or_default();
+            let found = content(view.by_index(self.by_group, [group]), books);
+            same_state(&found, &there, || format!("what is found in group {group}"))?;
+            let count = view.count_by(self.by_group, [group]);
+            Promise::OneRealState.require(count == there.len(), || {
+                format!("an index counts {count} objects, not {}", there.len())
+            })?;
+        }
+        Ok(())
     }
 
     /// Who waits is told when there is nothing left to wait for.
@@ -223,7 +262,7 @@ impl Looking {
     fn come(&self) -> Arc<Onlooker> {
         let (name, watched) = (&self.name, &self.watched);
         let health = watched.informer.health();
-        let onlooker = Onlooker::new(name.clone(), watched.informer.reader());
+        let onlooker = Onlooker::new(name.clone(), watched);
         if health.state == State::Syncing {
             probe::count("reader made before the first list is over");
         }
@@ -254,7 +293,11 @@ impl Looking {
         let held = Held::new(onlooker, &self.watched, &self.reporter);
         for _ in 0..self.rng.usize(1..6) {
             sleep(millis(&mut self.rng, 10..3_000)).await;
-            let checked = held.check(&self.reporter.books());
+            let checked = {
+                let books = self.reporter.books();
+                let held = held.check(&books).map(|()| &held.view);
+                held.and_then(|view| onlooker.check_lookups(view, &books))
+            };
             self.check(checked);
         }
         let seen = onlooker.reader.published();

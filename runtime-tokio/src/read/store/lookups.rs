@@ -17,6 +17,7 @@ use imbl::{GenericHashMap, OrdSet, ordset};
 use reflet_core::index::{IndexBy, IndexId, Terms};
 
 use super::address::Address;
+use crate::probe::canary;
 use crate::sync::Arc;
 
 type Term = Arc<[u8]>;
@@ -274,7 +275,7 @@ impl<V> Indexed<V> {
         }
         let before = std::mem::take(&mut self.rows[slot]);
         for term in before.terms() {
-            if terms.binary_search(&&**term).is_err() {
+            if terms.binary_search(&&**term).is_err() && !canary!(ReadersFindByOldTerms) {
                 self.leave(term, place);
             }
         }
