@@ -182,7 +182,7 @@ impl Dialogue {
     #[must_use]
     pub fn idle(&self, world: &World) -> Option<Word> {
         match &self.kind {
-            Kind::List(list) => list.idle(),
+            Kind::List(list) => list.idle(world, world.replicas[self.replica]),
             Kind::Watch(watch) => watch.idle(world, self.replica),
             Kind::Hints(_) => Some(Word::Heartbeat),
         }

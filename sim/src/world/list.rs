@@ -37,8 +37,15 @@ impl List {
     }
 
     /// A request that is held back gives up after a while, and says that nothing changed.
-    pub(super) fn idle(&self) -> Option<Word> {
-        (self.asked && self.known.is_some()).then_some(Word::Unmodified)
+    pub(super) fn idle(&self, world: &World, here: Place) -> Option<Word> {
+        let held = world.shape.feed == Feed::Blocking && self.asked && self.pinned.is_none();
+        (held && self.is_unmodified(world, here)).then_some(Word::Unmodified)
+    }
+
+    /// Whether what is known is what there is.
+    fn is_unmodified(&self, world: &World, here: Place) -> bool {
+        let same_epoch = !world.shape.epochs || self.epoch.unwrap_or(0) == here.epoch;
+        same_epoch && self.known == Some(shown(world, here))
     }
 
     pub(super) fn think(&mut self, world: &World, here: Place) -> VecDeque<Word> {
@@ -56,19 +63,13 @@ impl List {
     fn pin(&mut self, world: &World, here: Place) -> Result<Option<Place>, Word> {
         let fail = |class| Err(Word::Failed(class, None));
         let history = &world.histories[here.epoch];
-        let conditional = world.shape.is_conditional();
-        let head = if conditional {
-            history.at(here.head).revision
-        } else {
-            here.head
-        };
+        let head = shown(world, here);
         let here = Place { head, ..here };
         let Some(at) = self.pinned else {
             if self.at_least.is_some_and(|least| least > head) && !world.shape.careless {
                 return fail(FailureClass::Behind);
             }
-            let same_epoch = !world.shape.epochs || self.epoch.unwrap_or(0) == here.epoch;
-            if self.known == Some(head) && same_epoch {
+            if self.is_unmodified(world, here) {
                 if world.shape.feed == Feed::Blocking {
                     return Ok(None);
                 }
@@ -88,7 +89,7 @@ impl List {
         if world.shape.fuzzy {
             return Ok(Some(here));
         }
-        if at.head < history.compacted && !conditional {
+        if at.head < history.compacted && !world.shape.is_conditional() {
             return fail(FailureClass::Gone);
         }
         Ok(Some(at))
@@ -110,5 +111,59 @@ impl List {
         let more = (to as usize) < world.names.len();
         words.push_back(Word::PageEnd(more.then(|| self.page.to_string())));
         words
+    }
+}
+
+/// The revision that a list of this moment has.
+fn shown(world: &World, here: Place) -> u64 {
+    if world.shape.is_conditional() {
+        world.histories[here.epoch].at(here.head).revision
+    } else {
+        here.head
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::world::{Ask, Dialogue, Feed, Poison, Shape, Word, World};
+
+    fn world(feed: Feed) -> World {
+        let shape = Shape {
+            feed,
+            fuzzy: false,
+            opaque: false,
+            batch_ends: false,
+            predecessors: false,
+            digests: false,
+            versions_ordered: false,
+            commit_revisions: false,
+            heartbeat: false,
+            epochs: false,
+            uids: false,
+            terse: false,
+            careless: false,
+            patient: false,
+            gone_inside: false,
+        };
+        World::new(shape, 1, 1)
+    }
+
+    #[test]
+    fn only_what_is_held_back_gives_up_and_only_while_nothing_has_changed() {
+        for feed in [Feed::Blocking, Feed::Polled, Feed::Hints] {
+            let mut world = world(feed);
+            let ask = Ask::List {
+                at_least: None,
+                known: Some(world.now().last().revision),
+                epoch: None,
+                limit: 1,
+            };
+            let list = Dialogue::new(&world, ask, 0);
+            let held = feed == Feed::Blocking;
+            assert_eq!(list.idle(&world), held.then_some(Word::Unmodified));
+            world.write([0], [], Poison::None, 1);
+            world.sync_all();
+            assert_eq!(list.idle(&world), None, "{feed:?}");
+        }
     }
 }
