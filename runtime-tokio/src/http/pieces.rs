@@ -1,6 +1,8 @@
 //! The seam between how a watch travels and what it says: whatever the transport, it brings pieces,
 //! and pieces become entries for whoever understands them.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::envelope::Source;
@@ -23,6 +25,8 @@ pub(super) enum Piece {
     Heartbeat,
     /// An event of so many bytes was skipped.
     TooLong(usize),
+    /// The server asks for a pause of at least that long after the stream's end.
+    Retry(Duration),
 }
 
 /// An event is longer than anybody may be expected to read to its end.
@@ -84,10 +88,14 @@ pub(super) fn texts(pieces: &[Piece], limit: usize) -> impl Iterator<Item = Text
     pieces.iter().flat_map(move |piece| {
         let lines = match piece {
             Piece::Lines(lines) => Some(split(lines).map(move |line| text(line, plain))),
-            Piece::Event(_) | Piece::Labelled(_) | Piece::Heartbeat | Piece::TooLong(_) => None,
+            Piece::Event(_)
+            | Piece::Labelled(_)
+            | Piece::Heartbeat
+            | Piece::TooLong(_)
+            | Piece::Retry(_) => None,
         };
         let only = match piece {
-            Piece::Lines(_) => None,
+            Piece::Lines(_) | Piece::Retry(_) => None,
             Piece::Event(event) => Some(text(event, plain)),
             Piece::Labelled(event) => Some(text(&event.data, labels(event))),
             Piece::Heartbeat => Some(text(&[], plain)),

@@ -144,7 +144,21 @@ impl Asking<'_> {
             }
             let before = framing.unfinished();
             let (pieces, outcome) = framing.split_up(chunks);
-            self.hand_over(&pieces, listener, sink).await?;
+            // A pause counts only if what came before it has not ended the attempt: whether more had
+            // been read by then is chance.
+            let mut rest = pieces.as_slice();
+            while let Some(at) = rest
+                .iter()
+                .position(|piece| matches!(piece, Piece::Retry(_)))
+            {
+                let (before, after) = rest.split_at(at);
+                self.hand_over(before, listener, sink).await?;
+                if let [Piece::Retry(wait), after @ ..] = after {
+                    framing.pause(*wait);
+                    rest = after;
+                }
+            }
+            self.hand_over(rest, listener, sink).await?;
             outcome?;
             if pieces.is_empty() && framing.unfinished() / GROWTH_BYTES > before / GROWTH_BYTES {
                 sink.frame(Frame::Heartbeat);
@@ -242,22 +256,25 @@ impl Framing {
     fn push(&mut self, chunk: Bytes, pieces: &mut Vec<Piece>) -> Result<(), Endless> {
         match self {
             Self::Lines(lines) => lines.push(chunk, pieces),
-            Self::ServerSent {
-                decoder,
-                items,
-                retry,
-            } => {
+            Self::ServerSent { decoder, items, .. } => {
                 let outcome = decoder.push(&chunk, items);
                 for item in items.drain(..) {
                     match item {
                         Item::Event(event) => pieces.push(Piece::Labelled(event)),
                         Item::Nothing => pieces.push(Piece::Heartbeat),
-                        Item::Retry(wait) => *retry = wait,
+                        Item::Retry(wait) => pieces.push(Piece::Retry(wait)),
                         Item::TooLong(bytes) => pieces.push(Piece::TooLong(bytes)),
                     }
                 }
                 outcome
             }
+        }
+    }
+
+    /// The server has asked for a pause.
+    fn pause(&mut self, wait: Duration) {
+        if let Self::ServerSent { retry, .. } = self {
+            *retry = wait;
         }
     }
 

@@ -317,6 +317,16 @@ async fn a_server_s_retry_is_the_least_pause_whatever_ends_the_stream() {
     }
     let (_, outcome) = watch(&source(&answered(stream(["retry: 0\n\n"])))).await;
     assert_eq!(outcome, Ok(()));
+    // What comes after the end is not heard, whether it has been read by then or not.
+    let late = format!("{gone}retry: 3000\n\n");
+    for size in [1, late.len()] {
+        let server = answered(stream(late.as_bytes().chunks(size)));
+        let failure = watch(&source(&server)).await.1.unwrap_err();
+        assert_eq!(
+            (failure.class, failure.retry_after),
+            (FailureClass::Gone, None)
+        );
+    }
 }
 
 #[tokio::test]
