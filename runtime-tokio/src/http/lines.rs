@@ -14,6 +14,8 @@ pub(super) struct Lines {
     tail: BytesMut,
     /// How many bytes of a line that is too long have been dropped; zero: there is none.
     dropped: usize,
+    /// The line's last byte is a carriage return, which may belong to its end: it does not count.
+    after_cr: bool,
 }
 
 impl Lines {
@@ -23,6 +25,7 @@ impl Lines {
             limit,
             tail: BytesMut::new(),
             dropped: 0,
+            after_cr: false,
         }
     }
 
@@ -40,9 +43,31 @@ impl Lines {
             self.finish_line(first, pieces)?;
         }
         if let Some(end) = memchr::memrchr(b'\n', &chunk) {
-            pieces.push(Piece::Lines(chunk.split_to(end + 1)));
+            self.push_lines(chunk.split_to(end + 1), pieces)?;
         }
         self.extend(&chunk)
+    }
+
+    /// Takes whole lines. Those that are too long are told apart when each is looked at; but after
+    /// one that is far too long nobody may be expected to read on, however it came.
+    fn push_lines(&self, mut lines: Bytes, pieces: &mut Vec<Piece>) -> Result<(), Endless> {
+        let most = self.most();
+        if lines.len() <= most {
+            pieces.push(Piece::Lines(lines));
+            return Ok(());
+        }
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', &lines.clone()) {
+            let bytes = without_cr(lines.get(start..end).unwrap_or(&[])).len();
+            if bytes > most {
+                lines.truncate(start);
+                pieces.push(Piece::Lines(lines));
+                return Err(Endless { bytes });
+            }
+            start = end + 1;
+        }
+        pieces.push(Piece::Lines(lines));
+        Ok(())
     }
 
     /// How many bytes of a line have come without its end.
@@ -51,27 +76,38 @@ impl Lines {
     }
 
     fn extend(&mut self, part: &[u8]) -> Result<(), Endless> {
+        let Some(last) = part.last() else {
+            return Ok(());
+        };
         let bytes = self.unfinished().saturating_add(part.len());
-        if bytes <= self.limit {
+        self.after_cr = *last == b'\r';
+        let long = bytes - usize::from(self.after_cr);
+        if long <= self.limit {
             self.tail.extend_from_slice(part);
             return Ok(());
         }
         self.tail = BytesMut::new();
         self.dropped = bytes;
-        if bytes > self.limit.saturating_mul(GIVE_UP_FACTOR) {
-            return Err(Endless { bytes });
+        if long > self.most() {
+            return Err(Endless { bytes: long });
         }
         Ok(())
     }
 
+    /// A line of more bytes than that ends the stream.
+    fn most(&self) -> usize {
+        self.limit.saturating_mul(GIVE_UP_FACTOR)
+    }
+
     fn finish_line(&mut self, end: Bytes, pieces: &mut Vec<Piece>) -> Result<(), Endless> {
         self.extend(end.get(..end.len() - 1).unwrap_or(&[]))?;
+        let after_cr = mem::take(&mut self.after_cr);
         pieces.push(match mem::take(&mut self.dropped) {
             0 => {
                 self.tail.extend_from_slice(b"\n");
                 Piece::Lines(self.tail.split().freeze())
             }
-            bytes => Piece::TooLong(bytes),
+            bytes => Piece::TooLong(bytes - usize::from(after_cr)),
         });
         Ok(())
     }
@@ -89,6 +125,11 @@ pub(super) fn split(lines: &[u8]) -> impl Iterator<Item = &[u8]> {
     memchr::memchr_iter(b'\n', lines).map(move |end| {
         let line = lines.get(start..end).unwrap_or(&[]);
         start = end + 1;
-        line.strip_suffix(b"\r").unwrap_or(line)
+        without_cr(line)
     })
+}
+
+/// A line end may be a carriage return and a line feed.
+fn without_cr(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
