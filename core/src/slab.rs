@@ -62,7 +62,7 @@ impl<T: Default> Slab<T> {
     }
 
     /// How many ids are in use.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulated"))]
     pub(crate) fn len(&self) -> usize {
         self.next as usize - self.free.len()
     }

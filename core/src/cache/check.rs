@@ -1,5 +1,12 @@
 //! What must hold of the log after every step, checked by walking all of it.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "what is not there is an invariant that is broken"
+)]
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::hash::BuildHasher;
@@ -302,6 +309,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     }
 
     /// The steps of work since the last call.
+    #[cfg(test)]
     pub(super) fn take_steps(&self) -> u64 {
         self.log.steps.take()
     }

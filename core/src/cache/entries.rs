@@ -182,7 +182,7 @@ impl<K, V> Entries<K, V> {
         self.objects.end()
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulated"))]
     pub(super) fn len(&self) -> usize {
         self.objects.len()
     }
@@ -468,7 +468,7 @@ impl<K, V> Entries<K, V> {
     }
 
     /// Whether what is kept aside is kept for a reason, for tests of invariants.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulated"))]
     pub(super) fn check(&self, ids: &[u32]) {
         let aside = ids.iter().filter_map(|id| self.aside(*id));
         let needed = |aside: &Aside| !aside.chain.is_empty() || u32::try_from(aside.size).is_err();

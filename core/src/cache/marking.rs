@@ -50,7 +50,7 @@ impl Marks {
         (id as usize / BITS, 1 << (id as usize % BITS))
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulated"))]
     pub(super) const fn len(&self) -> usize {
         self.count
     }

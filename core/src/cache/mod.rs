@@ -60,7 +60,7 @@ use crate::token::{Incarnation, Revision, VersionRef};
 
 mod chain;
 mod changes;
-#[cfg(test)]
+#[cfg(any(test, feature = "simulated"))]
 mod check;
 mod delta;
 mod entries;
@@ -70,6 +70,10 @@ mod journal;
 mod log;
 mod lookup;
 mod marking;
+#[cfg(all(test, not(feature = "simulated")))]
+mod model;
+#[cfg(feature = "simulated")]
+pub mod model;
 #[cfg(test)]
 mod model_tests;
 mod nodes;
@@ -90,7 +94,7 @@ pub use partition::Partition;
 pub use subscribers::{Filter, SubscriberId};
 pub use subscription::Subscription;
 pub(crate) use write::Upsert;
-#[cfg(any(test, feature = "snapshot"))]
+#[cfg(any(test, feature = "simulated", feature = "snapshot"))]
 pub(crate) use write::Upserted;
 
 use changes::Follower;

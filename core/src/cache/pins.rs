@@ -236,7 +236,7 @@ impl Pins {
         &self.holders
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulated"))]
     pub(super) fn lapsed(&self) -> &BTreeSet<u64> {
         &self.lapsed
     }

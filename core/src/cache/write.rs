@@ -86,7 +86,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     }
 
     /// A change of an object whose place is not known.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulated"))]
     pub(crate) fn upsert(&mut self, upsert: Upsert<'_, K, V>) -> Upserted {
         self.upsert_at(self.place(upsert.key), upsert).1
     }
@@ -164,7 +164,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     }
 
     /// A change of the version only, of an object whose place is not known.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "simulated"))]
     pub(crate) fn restamp(
         &mut self,
         key: &K::Borrowed,
