@@ -447,3 +447,16 @@ fn write(rng: &mut Rng, keys: u32) -> Step {
         skip: if rng.u32(..4) == 0 { rng.u8(2..6) } else { 1 },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_seed_has_a_source_that_can_be() {
+        for seed in 0..3_000 {
+            let shape = Trace::generate(seed).setup.shape;
+            assert_eq!(shape, shape.plausible(), "seed {seed}");
+        }
+    }
+}

@@ -31,3 +31,6 @@ pub mod sweep;
 pub mod trace;
 mod variants;
 pub mod world;
+
+/// The naive model beside which core's own tests play the cache and its log.
+pub use reflet_core::cache::model as log;

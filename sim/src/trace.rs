@@ -225,7 +225,8 @@ pub enum Fault {
 impl Fault {
     /// Whether anybody can tell this fault from news, of a source of this shape: where neither its
     /// revisions nor its objects' versions have an order, nobody can.
-    pub(crate) const fn fits(self, shape: &Shape) -> bool {
+    #[must_use]
+    pub const fn fits(self, shape: &Shape) -> bool {
         match self {
             Self::Repeat | Self::Swap => !shape.opaque,
             Self::Again => !shape.opaque || shape.versions_ordered && shape.uids,

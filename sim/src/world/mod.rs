@@ -73,6 +73,26 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// The nearest shape that a source can have: without what only another feed can offer, and
+    /// with what its versions need to be told from those of another history.
+    #[must_use]
+    pub fn plausible(self) -> Self {
+        let listed = matches!(self.feed, Feed::ListWatch | Feed::InitialStream);
+        let fuzzy = self.fuzzy && self.feed == Feed::ListWatch && !self.opaque;
+        let commit_revisions = self.commit_revisions && listed && !self.opaque;
+        Self {
+            fuzzy,
+            batch_ends: self.batch_ends && listed,
+            predecessors: self.predecessors && listed,
+            digests: self.digests && listed,
+            commit_revisions,
+            // Nobody could ever tell a lower version of the same history from one of another.
+            epochs: self.epochs || self.versions_ordered && (self.opaque || fuzzy),
+            uids: self.uids && !commit_revisions,
+            ..self
+        }
+    }
+
     /// Whether each answer is the full state.
     #[must_use]
     pub fn is_whole(&self) -> bool {
