@@ -37,4 +37,4 @@ macro_rules! replayed {
     )*};
 }
 
-replayed!(serve, snapshot);
+replayed!(differential, engine, log, mapping, serve, snapshot, wire);
