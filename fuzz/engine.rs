@@ -33,28 +33,6 @@ const INTERESTS: [Interest; 4] = [
     Interest::EvenWrites,
     Interest::Nothing,
 ];
-const NUISANCES: [Nuisance; 6] = [
-    Nuisance::None,
-    Nuisance::Close,
-    Nuisance::Fail,
-    Nuisance::Mute,
-    Nuisance::Repeat,
-    Nuisance::Compact,
-];
-const LIES: [Lie; 12] = [
-    Lie::Huge,
-    Lie::NotDecimal,
-    Lie::Zero,
-    Lie::Lower,
-    Lie::Long,
-    Lie::LongKey,
-    Lie::Token,
-    Lie::OutOfPlace,
-    Lie::BatchEnd,
-    Lie::Unchanged,
-    Lie::NoRevision,
-    Lie::Removal,
-];
 const BY: [By; 6] = [
     By::Key,
     By::Content,
@@ -104,7 +82,7 @@ fn setup(from: &mut Unstructured<'_>) -> Result<Setup> {
     let lazy = from.arbitrary()?;
     let ending = match from.int_in_range(0..=31_u8)? {
         // These two take far longer than all steps together.
-        31 => Ending::Load(*from.choose(&NUISANCES)?),
+        31 => Ending::Load(*from.choose(&Nuisance::ALL)?),
         30 => Ending::Flap,
         _ => Ending::Heal,
     };
@@ -307,7 +285,7 @@ fn fault(record: &mut Unstructured<'_>, shape: &Shape) -> Result<Fault> {
         27 => Fault::Swap,
         28 => Fault::SpoilPayload,
         29 => Fault::SpoilKey,
-        _ => Fault::Lie(*record.choose(&LIES)?),
+        _ => Fault::Lie(*record.choose(&Lie::ALL)?),
     };
     Ok(match fault.fits(shape) {
         true => fault,

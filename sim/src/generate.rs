@@ -20,28 +20,6 @@ const INTERESTS: [Interest; 5] = [
 const LARGE: [u32; 7] = [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 100_000];
 /// The source changes at least so many objects, unless the world is large.
 const CHANGES: u32 = 100;
-const LIES: [Lie; 12] = [
-    Lie::Huge,
-    Lie::NotDecimal,
-    Lie::Zero,
-    Lie::Lower,
-    Lie::Long,
-    Lie::LongKey,
-    Lie::Token,
-    Lie::OutOfPlace,
-    Lie::BatchEnd,
-    Lie::Unchanged,
-    Lie::NoRevision,
-    Lie::Removal,
-];
-const NUISANCES: [Nuisance; 6] = [
-    Nuisance::None,
-    Nuisance::Close,
-    Nuisance::Fail,
-    Nuisance::Mute,
-    Nuisance::Repeat,
-    Nuisance::Compact,
-];
 
 impl Trace {
     /// The trace of a seed.
@@ -99,7 +77,7 @@ fn setup(rng: &mut Rng, large: bool) -> Setup {
     };
     let subscribers = (0..rng.usize(2..5)).map(|_| one(rng, &INTERESTS)).collect();
     let ending = if chance(rng, 12) && !large {
-        Ending::Load(one(rng, &NUISANCES))
+        Ending::Load(one(rng, &Nuisance::ALL))
     } else if chance(rng, 5) {
         Ending::Flap
     } else {
@@ -270,7 +248,7 @@ impl Swarm {
         }
         // A liar has one or two ways.
         let lies = if chance(rng, 12) {
-            vec![one(rng, &LIES), one(rng, &LIES)]
+            vec![one(rng, &Lie::ALL), one(rng, &Lie::ALL)]
         } else {
             Vec::new()
         };

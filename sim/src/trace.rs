@@ -173,6 +173,18 @@ pub enum Nuisance {
     Compact,
 }
 
+impl Nuisance {
+    /// Each of them.
+    pub const ALL: [Self; 6] = [
+        Self::None,
+        Self::Close,
+        Self::Fail,
+        Self::Mute,
+        Self::Repeat,
+        Self::Compact,
+    ];
+}
+
 /// Some neighbouring keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
@@ -266,6 +278,22 @@ pub enum Lie {
 }
 
 impl Lie {
+    /// Each of them.
+    pub const ALL: [Self; 12] = [
+        Self::Huge,
+        Self::NotDecimal,
+        Self::Zero,
+        Self::Lower,
+        Self::Long,
+        Self::LongKey,
+        Self::Token,
+        Self::OutOfPlace,
+        Self::BatchEnd,
+        Self::Unchanged,
+        Self::NoRevision,
+        Self::Removal,
+    ];
+
     /// Whether the end of a list or of an initial stream no longer looks like one.
     #[must_use]
     pub fn hides_an_end(self) -> bool {
