@@ -26,7 +26,7 @@ enum Parsed<'a> {
 /// Reads the events of one attempt.
 pub(super) struct Events<'d, V> {
     decoder: &'d Decoder<V>,
-    /// Events and heartbeats so far.
+    /// Events so far. Signs of life do not count: how many there are depends on the network.
     count: u64,
     /// How many in a row could not be read.
     bad: u32,
@@ -68,7 +68,7 @@ impl<'d, V: Clone + Send + Sync + 'static> Events<'d, V> {
     where
         'd: 'f,
     {
-        self.count += 1;
+        self.count += u64::from(!matches!(parsed, Parsed::Heartbeat));
         match parsed {
             Parsed::Heartbeat => {
                 // One is as good as a thousand, and costs less memory.
@@ -218,7 +218,7 @@ fn parse<'a>(entry: &Entry<'a>) -> Parsed<'a> {
     match *entry {
         // One with a name is a word of a later version of the protocol.
         Entry::Json(_, _, Labels { name: Some(_), .. }) => Parsed::Heartbeat,
-        Entry::Json(json, ..) if json.trim_ascii().is_empty() => Parsed::Heartbeat,
+        Entry::Json(..) if entry.is_blank() => Parsed::Heartbeat,
         Entry::Json(json, source, _) => match Event::read(json, source) {
             Ok(event) => Parsed::Event(event, json.len(), source),
             Err(error) => Parsed::Bad {

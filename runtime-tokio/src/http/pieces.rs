@@ -55,6 +55,11 @@ pub(super) struct Labels<'a> {
 }
 
 impl<'a> Entry<'a> {
+    /// Whether it is no event, but a mere sign of life.
+    pub(super) fn is_blank(&self) -> bool {
+        matches!(self, Self::Json(json, ..) if json.trim_ascii().is_empty())
+    }
+
     /// An event of whose framing nothing is known.
     pub(super) fn json(json: &'a str, source: &'a Source<'a>) -> Self {
         Self::Json(json, source, Labels::default())

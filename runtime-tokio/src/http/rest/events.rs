@@ -74,7 +74,7 @@ pub(super) struct Reader<'m, V> {
     events: &'m Events,
     refusals: &'m Refusals,
     decoder: &'m Decoder<V>,
-    /// Events so far.
+    /// Events so far. Signs of life do not count: how many there are depends on the network.
     count: u64,
     /// How many in a row could not be read.
     bad: u32,
@@ -130,7 +130,7 @@ impl<'m, V: Clone + Send + Sync + 'static> Reader<'m, V> {
                 return Said::Bad(format!("{size} bytes are more than the limit"), None);
             }
         };
-        if json.trim_ascii().is_empty() {
+        if entry.is_blank() {
             return Said::Nothing;
         }
         let parts = match self.take_apart(json, source, labels) {
@@ -343,11 +343,11 @@ impl<'m, V: Clone + Send + Sync + 'static> Reader<'m, V> {
     where
         'm: 'f,
     {
-        self.count += 1;
         let (size, source) = match *entry {
             Entry::Json(json, source, _) => (json.len(), Some(source)),
             Entry::TooLong(size) => (size, None),
         };
+        self.count += u64::from(!entry.is_blank());
         match (said, source) {
             (Said::Upsert(known, stamp), Some(source)) => {
                 let commit = self.commit(stamp);

@@ -103,7 +103,7 @@ async fn an_error_in_mid_stream_ends_it_after_what_came_before() {
         ),
         (r#""status":501"#, FailureClass::Unexpected, ""),
         (r#""message":"?""#, FailureClass::Unexpected, "?"),
-        (r#""status":1e9"#, FailureClass::Malformed, "event 6"),
+        (r#""status":1e9"#, FailureClass::Malformed, "event 5"),
     ];
     for (fields, class, words) in cases {
         let error = format!("{EVENTS}{{\"type\":\"ERROR\",{fields}}}\n{EVENTS}");
@@ -227,9 +227,9 @@ async fn a_line_over_the_limit_is_skipped_and_the_stream_goes_on() {
     assert_eq!(outcome, Ok(()));
     let expected = [
         heard(),
-        &["undecodable event 6: 5000 bytes are more than the limit"],
+        &["undecodable event 5: 5000 bytes are more than the limit"],
         &heard()[1..],
-        &["undecodable event 12: 5000 bytes are more than the limit"],
+        &["undecodable event 10: 5000 bytes are more than the limit"],
     ];
     assert_eq!(said, expected.concat());
 }

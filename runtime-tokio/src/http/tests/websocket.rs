@@ -141,6 +141,28 @@ async fn a_message_may_come_in_fragments_with_a_ping_between_them() {
 }
 
 #[tokio::test]
+async fn an_event_has_the_same_number_however_many_signs_of_life_there_were() {
+    for pings in [0, 3] {
+        let (_, outcome, _) = watched(async |mut socket| {
+            let first = text(r#"{"type":"BOOKMARK","revision":"20"}"#);
+            socket.send(first).await.unwrap();
+            for _ in 0..pings {
+                socket.send(Message::Ping("".into())).await.unwrap();
+            }
+            let second = text(r#"{"type":"BOOKMARK"}"#);
+            socket.send(second).await.unwrap();
+            rest(socket).await
+        })
+        .await;
+        let failure = outcome.unwrap_err();
+        assert_eq!(
+            &*failure.message, "event 2: the revision is missing",
+            "{pings}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_a_close_says_is_how_the_watch_ended() {
     use FailureClass::{Denied, Malformed, Retryable, Unexpected};
     let cases = [
