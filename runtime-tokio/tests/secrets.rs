@@ -214,10 +214,12 @@ async fn echo_later(request: Request) -> ([(HeaderName, &'static str); 1], Strin
 async fn nobody_is_told_a_secret() {
     let told = Told::default();
     let writer = told.clone();
-    tracing_subscriber::fmt()
+    let subscriber = tracing_subscriber::fmt()
         .with_max_level(LevelFilter::TRACE)
         .with_writer(move || writer.clone())
-        .init();
+        .finish();
+    // Not by `init`, which takes the place of the logger, too, where another crate asks for that.
+    tracing::subscriber::set_global_default(subscriber).unwrap();
     log::set_boxed_logger(Box::new(told.clone())).unwrap();
     log::set_max_level(log::LevelFilter::Trace);
 
