@@ -23,6 +23,8 @@ use reflet_tokio::serve::{
 use serde_json::Value;
 use tower_service::Service as _;
 
+use crate::seen::on_paused_time;
+
 const EPOCH: &str = "e";
 
 /// Small, so that inputs get beyond the limits.
@@ -55,14 +57,7 @@ pub(crate) fn run(data: &[u8]) -> Result<()> {
     let Some((kind, rest)) = data.split_first() else {
         return Ok(());
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build();
-    let Ok(runtime) = runtime else {
-        unreachable!("a runtime without I/O needs nothing");
-    };
-    runtime.block_on(async {
+    on_paused_time(async {
         let mut server = Server::new(kind & 2 != 0);
         if kind % 2 == 0 {
             steps::run(&mut server, rest).await?;
