@@ -101,10 +101,7 @@ impl<V: Clone + Debug + Send + Sync + 'static> Onlooker<V> {
             ..Config::default()
         };
         let informer = Informer::builder(source).config(config).seed(7).start();
-        let every_version = Subscription {
-            lossless: Some(PLENTY),
-            ..Subscription::new()
-        };
+        let every_version = Subscription::new().lossless(PLENTY);
         Self {
             notices: informer.notices(),
             deltas: informer.subscribe_to(every_version),

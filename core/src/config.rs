@@ -263,6 +263,7 @@ impl Default for Policy {
 /// What to do when the source's epoch changed: its history is not a continuation of what we know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum OnNewEpoch {
     /// Take the new state, whatever it is, an empty one too.
     #[default]
@@ -274,6 +275,7 @@ pub enum OnNewEpoch {
 /// What to do when an ordered source without epochs answers with lists older than what we have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum OnRewind {
     /// Take it for a lagging replica, for ever. Only a verify of the content overrides this, where
     /// it finds objects in older versions in a list that is not older: whoever asks for the content

@@ -19,6 +19,7 @@ pub struct Fence {
 
 /// Why there is no fence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum FenceError {
     /// The source does not promise that a list shows what there is when it is asked for
     /// ([`SourceProfile::fresh_lists`](crate::SourceProfile::fresh_lists)): no list proves anything.
@@ -101,7 +102,10 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 impl fmt::Display for FenceError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NotOffered => "the source's lists may show what was long ago",
+            Self::NotOffered => {
+                "the source's lists may show what was long ago (`SourceProfile::fresh_lists`): wait \
+                 for a revision instead"
+            }
             Self::Stopped => "the informer was stopped",
         })
     }

@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
+use core::fmt;
 use core::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
@@ -11,7 +11,6 @@ use crate::cache::{
     Cache, Change, DeltaRef, Drained, Filter, Polled, Reached, SubscriberId, Subscription,
 };
 use crate::config::{Config, Feed, RevisionOrder};
-use crate::index::{IndexBy, IndexId, KeyOrderId};
 use crate::input::{Attempt, Failure, Input};
 use crate::key::Key;
 use crate::output::{Command, Deadline, Health, ListReason, Notice, State, TimerReason};
@@ -25,6 +24,7 @@ use crate::token::{Incarnation, VersionRef};
 
 /// What a verifying list compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum Verify {
     /// Keys and versions: objects that the cache holds in the same version are not decoded.
     Versions,
@@ -136,7 +136,12 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let (timing, limits) = (&config.timing, &config.limits);
         Self {
             // A subscriber in the middle of a pass holds two positions.
-            cache: Cache::new(hasher, limits.retained_bytes / 2, config.source.digests),
+            cache: Cache::new(
+                hasher,
+                seed,
+                limits.retained_bytes / 2,
+                config.source.digests,
+            ),
             same: |_, _| false,
             now,
             wait: None,
@@ -223,7 +228,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     /// comes of it, whatever the keys are.
     ///
     /// The engine drops the values that others take the place of, or hands them on. `touch` looks at
-    /// one as that does, and returns what it found: [`Arc::strong_count`](alloc::sync::Arc), or 0
+    /// one as that does, and returns what it found: [`Arc::strong_count`](alloc::sync::Arc::strong_count), or 0
     /// where a value has nothing outside of itself that all of its owners share.
     pub fn look_ahead<'k>(
         &self,
@@ -343,41 +348,6 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         self.cache.has_news(subscriber)
     }
 
-    /// Adds an index of what is in the cache and of what comes, which the cache's lookups name by
-    /// its id. Takes time by what is there. Of an object with more terms than
-    /// [`Limits::index_terms`](crate::Limits::index_terms) the first ones count, and
-    /// [`Notice::TermsCut`] says so.
-    pub fn add_index(&mut self, by: IndexBy<K, V>) -> IndexId {
-        reach!("index added while a list runs", self.list.is_some());
-        let by = by.at_most(self.config.limits.index_terms);
-        let name = Arc::clone(by.shared_name());
-        let notices = &mut self.notices;
-        self.cache.add_index(by, |key, terms| {
-            notices.push(Notice::TermsCut {
-                index: Arc::clone(&name),
-                key: key.clone(),
-                terms,
-            });
-        })
-    }
-
-    /// Removes an index: nothing is found by it any more. False if there is no such index.
-    pub fn remove_index(&mut self, id: IndexId) -> bool {
-        self.cache.remove_index(id)
-    }
-
-    /// Keeps the order of the cache's keys from now on, for walks in order, by prefix and by range.
-    /// Takes time by what is there. All who ask for it share one, which is kept until the last has
-    /// called [`remove_key_order`](Self::remove_key_order).
-    pub fn add_key_order(&mut self) -> KeyOrderId {
-        self.cache.add_key_order()
-    }
-
-    /// Gives a share in the order of the keys back. False if there is no such share.
-    pub fn remove_key_order(&mut self, id: KeyOrderId) -> bool {
-        self.cache.remove_key_order(id)
-    }
-
     /// Begins to follow for a driver that keeps a copy of its own, such as a view for other threads
     /// to read: from now on [`drain_changes`](Self::drain_changes) has something. There is one
     /// follower: to begin again is to begin from nothing. `false`: nobody follows any more.
@@ -488,5 +458,17 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
             self.stopped || self.wait.is_some() || self.list.is_some() || self.watch.is_some(),
             "there is always a next step"
         );
+    }
+}
+
+impl<K: Key, V, S> fmt::Debug for Informer<K, V, S> {
+    /// Without the seed and the hasher, which nobody should know who may choose keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Informer")
+            .field("state", &self.status.state())
+            .field("cache", &self.cache)
+            .field("attempts", &self.attempts)
+            .field("synced", &self.synced)
+            .finish_non_exhaustive()
     }
 }

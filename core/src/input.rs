@@ -154,6 +154,7 @@ pub struct Removal<'a, K: Key, V> {
 
 /// How and why an attempt failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub struct Failure {
     /// What kind of failure it is: this decides what happens next.
     pub class: FailureClass,
@@ -190,6 +191,7 @@ impl fmt::Display for Failure {
 
 /// The kinds of failure that are answered differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum FailureClass {
     /// Worth another try: a refused or broken connection, HTTP 408, 425, 429 and 5xx.
     Retryable,

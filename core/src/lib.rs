@@ -66,6 +66,7 @@ mod fence;
 mod fingerprint;
 pub mod guide;
 pub mod index;
+mod indexing;
 mod informer;
 mod input;
 mod key;
@@ -81,6 +82,7 @@ pub mod snapshot;
 mod table;
 mod time;
 mod token;
+mod words;
 
 pub use config::{
     Class, Config, Feed, Limits, OnNewEpoch, OnRewind, Policy, RevisionOrder, SourceProfile, Timing,

@@ -62,6 +62,7 @@ pub enum WatchFrom {
 
 /// When the engine wants to be woken, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub struct Deadline {
     /// Call `handle_timeout` at this time.
     pub at: Timestamp,
@@ -71,6 +72,7 @@ pub struct Deadline {
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum TimerReason {
     /// The next attempt, after a failure.
     Backoff,
@@ -100,6 +102,7 @@ pub enum TimerReason {
 
 /// Why a list was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum ListReason {
     /// The first one.
     Initial,
@@ -137,6 +140,7 @@ pub enum State {
 
 /// The condition that keeps an informer from being live and whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum Condition {
     /// The first list is under way.
     Starting,
@@ -163,6 +167,7 @@ pub enum Condition {
 
 /// Which limit was exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum LimitKind {
     /// [`Limits::objects`](crate::Limits::objects).
     Objects,
@@ -177,6 +182,7 @@ pub enum LimitKind {
 /// Something worth knowing, for logs, metrics and tests. Bounded: if nobody polls, the oldest are
 /// dropped and counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum Notice<K> {
     /// So many notices were dropped because nobody polled them.
     Lost(u64),
@@ -322,6 +328,7 @@ pub enum Notice<K> {
 
 /// Why an object was rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum Rejection {
     /// The payload could not be decoded: the decoder's words, kept to their first 512 bytes.
     Undecodable(Box<str>),
@@ -353,6 +360,7 @@ impl fmt::Display for Rejection {
 
 /// What is wrong with an input that had to be refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum BadInput {
     /// It does not belong there: an item outside a page, an event on a list.
     OutOfPlace,
@@ -376,6 +384,7 @@ pub enum BadInput {
 
 /// The answer to "why is it doing nothing?".
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub struct Health<K> {
     /// What the informer is doing.
     pub state: State,
@@ -415,6 +424,7 @@ pub struct Health<K> {
 
 /// How far behind one subscriber is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub struct SubscriberHealth {
     /// The subscriber.
     pub id: SubscriberId,

@@ -348,7 +348,7 @@ fn a_clone_goes_its_own_way() {
 fn a_function_that_panics_leaves_cache_and_indexes_as_they_were() {
     let (mut rig, watch) = listed(&[("a", 1)]);
     let before = rig.informer.add_index(digit());
-    rig.informer.add_index(By::new("panics", |_, value, terms| {
+    let _ = rig.informer.add_index(By::new("panics", |_, value, terms| {
         terms.add("x");
         assert_ne!(*value, 666, "the number of the beast");
     }));

@@ -7,6 +7,7 @@ use reflet_core::Health;
 
 /// Why a wait for the first complete state came to nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum NotSynced {
     /// The informer, or the handler that was waited for, was stopped before.
     Stopped,
@@ -22,7 +23,7 @@ impl fmt::Display for NotSynced {
         };
         f.write_str("not synced in time")?;
         if let Some(reason) = &health.reason {
-            write!(f, ": {reason:?}")?;
+            write!(f, ": {reason}")?;
         }
         if let Some((_, error)) = &health.last_error {
             write!(f, ", last error: {error}")?;

@@ -55,6 +55,7 @@ pub enum Delta<K, V> {
 
 /// Why versions may be missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum GapReason {
     /// More waited for the subscriber than its bound allows.
     Overflow,
@@ -162,7 +163,8 @@ pub enum Reached {
 }
 
 /// A point at which a subscriber has caught up.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub struct Mark {
     /// The revision, where the source has them.
     pub revision: Option<Revision>,

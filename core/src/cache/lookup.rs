@@ -1,6 +1,7 @@
 //! What is found through indexes, and how they come and go.
 
 use alloc::sync::Arc;
+use core::fmt;
 use core::hash::BuildHasher;
 use core::ops::RangeBounds;
 
@@ -14,6 +15,7 @@ use super::{Cache, Entry};
 /// calls so far (that of the places that the objects have in the cache), whether there are two of
 /// them or a million.
 #[derive(Clone)]
+#[must_use = "nothing is looked at before it is asked for the next one"]
 pub struct Found<'a, K, V, I> {
     entries: &'a Entries<K, V>,
     ids: I,
@@ -29,6 +31,12 @@ impl<'a, K, V, I: Iterator<Item = u32>> Iterator for Found<'a, K, V, I> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         (0, self.ids.size_hint().1)
+    }
+}
+
+impl<K, V, I> fmt::Debug for Found<'_, K, V, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Found").finish_non_exhaustive()
     }
 }
 

@@ -160,6 +160,7 @@ pub(crate) struct Place(Option<u32>);
 
 /// A live object, borrowed from the cache.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub struct Entry<'a, K, V> {
     /// Its key.
     pub key: &'a K,

@@ -223,7 +223,7 @@ struct World {
 impl World {
     fn new(limit: usize) -> Self {
         Self {
-            cache: Cache::new(FixedState::default(), limit, true),
+            cache: Cache::new(FixedState::default(), 0, limit, true),
             limited: limit < usize::MAX,
             live: BTreeMap::new(),
             generations: Vec::new(),

@@ -9,17 +9,26 @@ use super::journal::Journal;
 use super::partition::Partition;
 use super::subscription::Subscription;
 
-/// One subscriber. An id is never given out twice, and one that is no longer subscribed is
-/// harmless everywhere.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// One subscriber of one informer. An id is never given out twice, and one that is no longer
+/// subscribed, or that belongs to an informer with another seed, is harmless everywhere. Where two
+/// informers have the same seed their ids may be the same, too.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SubscriberId {
     slot: u32,
     generation: u32,
+    /// Whose it is: the informer's seed, which is shown to nobody.
+    of: u64,
 }
 
 impl fmt::Display for SubscriberId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.slot, self.generation)
+    }
+}
+
+impl fmt::Debug for SubscriberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SubscriberId({self})")
     }
 }
 
@@ -119,13 +128,16 @@ struct Slot<K, V> {
 pub(super) struct Subscribers<K, V> {
     slots: Vec<Slot<K, V>>,
     free: Vec<u32>,
+    /// What tells their ids from those of others.
+    of: u64,
 }
 
 impl<K, V> Subscribers<K, V> {
-    pub(super) const fn new() -> Self {
+    pub(super) const fn new(of: u64) -> Self {
         Self {
             slots: Vec::new(),
             free: Vec::new(),
+            of,
         }
     }
 
@@ -149,6 +161,7 @@ impl<K, V> Subscribers<K, V> {
             return SubscriberId {
                 slot,
                 generation: place.generation,
+                of: self.of,
             };
         }
         let slot = self.slots.len() as u32;
@@ -159,10 +172,14 @@ impl<K, V> Subscribers<K, V> {
         SubscriberId {
             slot,
             generation: 0,
+            of: self.of,
         }
     }
 
     pub(super) fn remove(&mut self, id: SubscriberId) {
+        if id.of != self.of {
+            return;
+        }
         let Some(place) = self.slots.get_mut(id.slot as usize) else {
             return;
         };
@@ -180,10 +197,13 @@ impl<K, V> Subscribers<K, V> {
         place
             .subscriber
             .as_ref()
-            .filter(|_| place.generation == id.generation)
+            .filter(|_| place.generation == id.generation && id.of == self.of)
     }
 
     pub(super) fn get_mut(&mut self, id: SubscriberId) -> Option<&mut Subscriber<K, V>> {
+        if id.of != self.of {
+            return None;
+        }
         let place = self.slots.get_mut(id.slot as usize)?;
         place
             .subscriber
@@ -211,6 +231,7 @@ impl<K, V> Subscribers<K, V> {
         place.subscriber.as_ref().map(|_| SubscriberId {
             slot,
             generation: place.generation,
+            of: self.of,
         })
     }
 
@@ -219,6 +240,7 @@ impl<K, V> Subscribers<K, V> {
             place.subscriber.as_ref().map(|_| SubscriberId {
                 slot,
                 generation: place.generation,
+                of: self.of,
             })
         })
     }

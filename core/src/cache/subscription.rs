@@ -21,6 +21,7 @@ use super::subscribers::Filter;
 ///     .redeliver_every(Duration::from_secs(600));
 /// # let _ = subscription;
 /// ```
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub struct Subscription<K, V> {
     /// Only what this lets through. May be changed later.
     pub filter: Option<Filter<K, V>>,

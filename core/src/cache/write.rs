@@ -53,14 +53,15 @@ pub(crate) enum Upserted {
 }
 
 impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
-    /// An empty cache. `retained_limit` is the most bytes that one position may hold back.
-    pub(crate) fn new(hasher: S, retained_limit: usize, track_digest: bool) -> Self {
+    /// An empty cache. `retained_limit` is the most bytes that one position may hold back, and `seed`
+    /// what tells the ids that it gives out from those of other caches.
+    pub(crate) fn new(hasher: S, seed: u64, retained_limit: usize, track_digest: bool) -> Self {
         Self {
             hasher,
             table: Table::new(),
             log: Log::new(retained_limit),
-            subscribers: Subscribers::new(),
-            indexes: Indexes::new(),
+            subscribers: Subscribers::new(seed),
+            indexes: Indexes::new(seed),
             lapsed: alloc::collections::BTreeSet::new(),
             lossless: alloc::collections::BTreeSet::new(),
             hidden: None,

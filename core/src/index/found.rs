@@ -7,6 +7,7 @@ use super::rows::Rows;
 
 /// The ids of the objects that are found under a term, in ascending order.
 #[derive(Clone, Debug)]
+#[must_use = "nothing is looked at before it is asked for the next one"]
 pub struct Ids<'a>(Walk<'a>);
 
 #[derive(Clone, Debug)]
@@ -63,6 +64,7 @@ impl iter::FusedIterator for Ids<'_> {}
 
 /// The ids of the objects that are found under both of two terms, in ascending order.
 #[derive(Clone)]
+#[must_use = "nothing is looked at before it is asked for the next one"]
 pub struct Both<'a> {
     /// Of the term that has fewer.
     ids: Ids<'a>,

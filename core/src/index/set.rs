@@ -10,15 +10,31 @@ use crate::probe::{canary, reach};
 use super::inverted::Index;
 use super::order::KeyOrder;
 
-/// One index of a cache. An id is never given out twice, and that of an index that was removed is
-/// harmless everywhere: nothing is found by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct IndexId(u64);
+/// One index of one informer. An id is never given out twice, and one that is good for nothing is
+/// harmless everywhere: by that of an index that was removed, or that belongs to an informer with
+/// another seed, nothing is found, and nothing is removed. Where two informers have the same seed
+/// their ids may be the same, too.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IndexId(Id);
 
-/// A share in a cache's order of keys, which is kept as long as somebody holds one. An id is never
-/// given out twice, and nothing is found by one that was given back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyOrderId(u64);
+/// A share in an informer's order of keys, which is kept as long as somebody holds one. An id is
+/// never given out twice, and by one that was given back, or that belongs to an informer with
+/// another seed, nothing is found.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyOrderId(Id);
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Id {
+    /// Whose it is: the informer's seed, which is shown to nobody.
+    of: u64,
+    number: u64,
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.number.fmt(f)
+    }
+}
 
 impl fmt::Display for IndexId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,9 +42,21 @@ impl fmt::Display for IndexId {
     }
 }
 
+impl fmt::Debug for IndexId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "IndexId({})", self.0)
+    }
+}
+
 impl fmt::Display for KeyOrderId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for KeyOrderId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyOrderId({})", self.0)
     }
 }
 
@@ -41,17 +69,18 @@ pub(crate) struct Indexes<K: Key, V> {
     /// Who wants the order, in ascending order; it is kept for as long as this is not empty.
     holders: Vec<KeyOrderId>,
     /// The id to give out next. 64 bits do not run out.
-    next: u64,
+    next: Id,
 }
 
 // What a write calls is kept out of line: one without indexes must not pay for its size.
 impl<K: Key, V> Indexes<K, V> {
-    pub(crate) const fn new() -> Self {
+    /// None yet. `of` is what tells their ids from those of others.
+    pub(crate) const fn new(of: u64) -> Self {
         Self {
             by: Vec::new(),
             order: None,
             holders: Vec::new(),
-            next: 0,
+            next: Id { of, number: 0 },
         }
     }
 
@@ -159,9 +188,9 @@ impl<K: Key, V> Indexes<K, V> {
         }
     }
 
-    fn take_id(&mut self) -> u64 {
+    fn take_id(&mut self) -> Id {
         let id = self.next;
-        self.next = self.next.saturating_add(1);
+        self.next.number = id.number.saturating_add(1);
         id
     }
 }

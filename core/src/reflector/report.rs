@@ -18,6 +18,10 @@ pub(crate) struct Status {
 }
 
 impl Status {
+    pub(crate) const fn state(&self) -> State {
+        self.state
+    }
+
     pub(crate) fn new(now: Timestamp) -> Self {
         Self {
             state: State::Syncing,

@@ -8,6 +8,7 @@ use crate::output::BadInput;
 /// Why a snapshot cannot be read or written. Whatever it is, nothing of the snapshot was used: the
 /// informer starts cold, as if there were none.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum SnapshotError {
     /// It does not begin like a snapshot: some other file.
     NotASnapshot,
@@ -66,6 +67,7 @@ pub enum SnapshotError {
 
 /// A limit that a snapshot exceeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum SnapshotLimit {
     /// [`Limits::objects`](crate::Limits::objects).
     Objects,
@@ -127,7 +129,7 @@ impl fmt::Display for SnapshotError {
             }
             Self::Unsuited { what } => write!(
                 f,
-                "the snapshot's revision does not fit the source ({what:?}): check what the \
+                "the snapshot's revision does not fit the source ({what}): check what the \
                  source declares"
             ),
             Self::IdentityTooLong => {

@@ -158,15 +158,17 @@ fn reason(condition: &Condition) -> String {
         }
         Condition::Failing(class) => format!("the configuration service answers: {class}"),
         Condition::TimedOut(what) => {
-            format!("the configuration service did not answer in time: {what:?}")
+            format!("the configuration service did not answer in time: {what}")
         }
         Condition::NewEpochRefused => {
             "the configuration service has a new epoch, which --on-new-epoch refuses".into()
         }
         Condition::OlderThanCache => "the configuration service is behind what is known".into(),
-        Condition::Frozen(limit) => format!("the configuration is over a limit: {limit:?}"),
+        Condition::Frozen(limit) => format!("the configuration is over a limit: {limit}"),
         Condition::HistoryTooShort => "the configuration service keeps too little history".into(),
         Condition::LossDetected => "events were lost, a verifying list follows".into(),
         Condition::DeadEnd => "the configuration service cannot be followed any further".into(),
+        // There may be more of them one day, and all have words of their own.
+        other => other.to_string(),
     }
 }

@@ -40,7 +40,7 @@ impl Rig {
     }
 
     fn with_limit(limit: usize) -> Self {
-        Self(Cache::new(FixedState::default(), limit, true))
+        Self(Cache::new(FixedState::default(), 0, limit, true))
     }
 
     fn put(&mut self, key: &str, value: u32) -> Upserted {
