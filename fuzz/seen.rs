@@ -153,7 +153,7 @@ impl<V: Clone + Debug + Send + Sync + 'static> Onlooker<V> {
     /// What there was to see until now.
     pub(crate) async fn end(mut self) -> Seen {
         self.look().await;
-        for (key, value) in self.informer.snapshot() {
+        for (key, value) in self.informer.objects() {
             assert!(key.len() <= self.limits.key_bytes, "{key:?} is too long");
             let value = format!("{value:?}");
             self.seen.objects.insert(key.to_string(), value);

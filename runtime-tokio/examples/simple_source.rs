@@ -108,6 +108,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .await?;
 
     informer.shutdown().await;
-    println!("{:?}", informer.snapshot());
+    println!("{:?}", informer.objects());
     Ok(())
 }

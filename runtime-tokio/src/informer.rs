@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reflet_core::cache::{Cache, Filter, Partition, SubscriberId, Subscription};
-use reflet_core::index::{IndexBy, IndexId, KeyOrderId};
+use reflet_core::index::{IndexBy, IndexId, KeyOrderId, Terms};
 use reflet_core::{FenceError, Health, Revision, Timestamp, Verify};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -128,6 +128,12 @@ impl<V: Clone + Send + Sync + 'static> Informer<V> {
         self.shared().reader()
     }
 
+    /// Whether there is an object of this key.
+    #[must_use]
+    pub fn contains(&self, key: &str) -> bool {
+        self.with_cache(|cache| cache.contains(key))
+    }
+
     /// The object of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<V> {
@@ -154,7 +160,7 @@ impl<V: Clone + Send + Sync + 'static> Informer<V> {
 
     /// All objects, in no particular order, as they were at one moment.
     #[must_use]
-    pub fn snapshot(&self) -> Vec<(Arc<str>, V)> {
+    pub fn objects(&self) -> Vec<(Arc<str>, V)> {
         self.with_cache(|cache| {
             let entries = cache.iter();
             entries
@@ -174,24 +180,22 @@ impl<V: Clone + Send + Sync + 'static> Informer<V> {
     /// found under the terms that it had added before; a warning is traced.
     ///
     /// ```
-    /// use reflet_tokio::reflet_core::index::IndexBy;
     /// # use std::sync::Arc;
-    /// # use reflet_tokio::Informer;
-    /// # struct Route { upstream: String }
+    /// # use reflet_tokio::{IndexBy, Informer};
+    /// # struct Route { owner: String }
     /// # fn show(informer: &Informer<Arc<Route>>) {
-    /// let by_upstream = IndexBy::new("upstream", |_, route: &Arc<Route>, terms| {
-    ///     terms.add(&route.upstream);
-    /// });
-    /// let by_upstream = informer.add_index(by_upstream);
-    /// let reader = informer.reader();
-    /// for (name, route) in reader.by_index(by_upstream, "10.0.0.1") {
-    ///     println!("{name} leads to {}", route.upstream);
+    /// let by_owner = informer.add_index(IndexBy::owners(|route: &Arc<Route>, owners| {
+    ///     owners.add(&route.owner);
+    /// }));
+    /// for (name, _) in informer.reader().dependents(by_owner, "team/shop") {
+    ///     println!("{name} is one of the shop's");
     /// }
     /// # }
     /// ```
     ///
     /// Takes time by what is in the cache, for which everybody but readers waits: best added before
     /// there is much.
+    #[must_use = "nothing is found, nor removed, without the id"]
     pub fn add_index(&self, by: IndexBy<Arc<str>, V>) -> IndexId {
         let name: Arc<str> = by.name().into();
         let contained = IndexBy::new(Arc::clone(&name), move |key: &str, value: &V, terms| {
@@ -203,6 +207,32 @@ impl<V: Clone + Send + Sync + 'static> Informer<V> {
             .with(|inner| inner.engine.add_index(contained))
     }
 
+    /// Adds an index by a function, whose types the compiler knows here: as
+    /// [`add_index`](Self::add_index) of an [`IndexBy::new`].
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use reflet_tokio::Informer;
+    /// # struct Route { upstream: String }
+    /// # fn show(informer: &Informer<Arc<Route>>) {
+    /// let by_upstream = informer.add_index_by("upstream", |_, route, terms| {
+    ///     terms.add(&route.upstream);
+    /// });
+    /// let reader = informer.reader();
+    /// for (name, route) in reader.by_index(by_upstream, "10.0.0.1") {
+    ///     println!("{name} leads to {}", route.upstream);
+    /// }
+    /// # }
+    /// ```
+    #[must_use = "nothing is found, nor removed, without the id"]
+    pub fn add_index_by(
+        &self,
+        name: impl Into<Arc<str>>,
+        terms_of: impl Fn(&str, &V, &mut Terms) + Send + Sync + 'static,
+    ) -> IndexId {
+        self.add_index(IndexBy::new(name, terms_of))
+    }
+
     /// Removes an index: nothing is found by it any more. False if there is no such index.
     pub fn remove_index(&self, id: IndexId) -> bool {
         self.shared().with(|inner| inner.engine.remove_index(id))
@@ -210,6 +240,7 @@ impl<V: Clone + Send + Sync + 'static> Informer<V> {
 
     /// Keeps the order of the keys from now on, for walks in order, by prefix and by range in
     /// [`with_cache`](Self::with_cache) and in a [`View`](crate::View). All who ask share one.
+    #[must_use = "nothing is found, nor removed, without the id"]
     pub fn add_key_order(&self) -> KeyOrderId {
         self.shared().with(|inner| inner.engine.add_key_order())
     }

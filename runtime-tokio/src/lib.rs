@@ -25,9 +25,8 @@
 //! example `simple_source` shows one, and [`scripted`] is one for tests.
 //!
 //! ```
-//! use reflet_tokio::reflet_core::cache::Delta;
 //! use reflet_tokio::reflet_core::{Revision, SourceProfile};
-//! use reflet_tokio::{Informer, scripted};
+//! use reflet_tokio::{Delta, Informer, scripted};
 //!
 //! #[tokio::main(flavor = "current_thread")]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -94,6 +93,11 @@ pub use informer::Informer;
 pub use notice::{Notice, Notices};
 pub use read::{Afterwards, Found, Iter, Published, ReadView, Reader, View, WaitError};
 pub use reflet_core;
+// What a user needs daily beside the informer itself; the rest is a module further.
+#[doc(inline)]
+pub use reflet_core::cache::{Delta, Filter, Mark, Partition, Subscription};
+#[doc(inline)]
+pub use reflet_core::index::{IndexBy, IndexId, KeyOrderId, Terms};
 pub use shared::Status;
 #[cfg(feature = "snapshot")]
 pub use snapshot::{SnapshotEncoding, SnapshotFailure, SnapshotOptions, WarmStart};

@@ -23,7 +23,7 @@
 //! let watch = script.next_request().await.unwrap();
 //! watch.opened().upsert("a", 8, "green").delete("b", 9);
 //! watch.flush().await;
-//! assert_eq!(informer.snapshot(), [("a".into(), "green")]);
+//! assert_eq!(informer.objects(), [("a".into(), "green")]);
 //! # }
 //! ```
 

@@ -21,6 +21,7 @@ const NOTICES: usize = 1024;
 /// What an informer shows at a glance, each time it changes: see
 /// [`Informer::status`](crate::Informer::status).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub struct Status {
     /// A complete state of the source has been seen in this run.
     pub synced: bool,

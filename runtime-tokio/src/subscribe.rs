@@ -1,5 +1,6 @@
 //! Deltas as a stream of batches, each of them a step from one state of the cache to another.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::mem;
 use std::pin::Pin;
@@ -29,6 +30,7 @@ pub struct Batch<V> {
 
 /// Why a stream of deltas ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum Ended {
     /// The informer was stopped.
     Stopped,
@@ -181,6 +183,16 @@ impl<V: Clone> Deltas<V> {
         });
         drop(waker);
         self.partial.clear();
+    }
+}
+
+impl<V: Clone> fmt::Debug for Deltas<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deltas")
+            .field("informer", &self.shared.name)
+            .field("id", &self.id)
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }
 

@@ -38,7 +38,7 @@ async fn a_list_and_a_watch_make_a_true_copy() {
         .upsert("c", 13, 4);
     watch.flush().await;
 
-    let mut copy = informer.snapshot();
+    let mut copy = informer.objects();
     copy.sort();
     assert_eq!(copy, [("a".into(), 3), ("c".into(), 4)]);
     assert_eq!(informer.with_cache(|cache| cache.get("b").copied()), None);
@@ -222,7 +222,7 @@ async fn a_gone_watch_leads_to_a_new_list() {
     assert_eq!(informer.get("b"), Some(2), "the last good state stays");
     relist.objects(20, [("a", 15, 4)]);
     driver_rig::watch(&mut script).await;
-    assert_eq!(informer.snapshot(), [("a".into(), 4)]);
+    assert_eq!(informer.objects(), [("a".into(), 4)]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -30,12 +30,10 @@ fn now(reader: &Reader<u32>) -> String {
 }
 
 fn whole(revision: u64) -> Published {
-    Published {
-        revision: Some(Revision::from(revision)),
-        complete: true,
-        epoch: 0,
-        restored: false,
-    }
+    let mut published = Published::default();
+    published.revision = Some(Revision::from(revision));
+    published.complete = true;
+    published
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,6 +102,7 @@ async fn a_view_stays_as_it_is() {
     let first = reader.view();
     watch.upsert("a", 11, 3).flush().await;
     let second = reader.view();
+    let again = first.clone();
     watch.delete("a", 12).upsert("c", 13, 4).flush().await;
     let third = reader.view();
     watch
@@ -118,6 +117,12 @@ async fn a_view_stays_as_it_is() {
     assert_eq!(words(&third), "b=2 c=4");
     assert_eq!(now(&reader), "a=5");
     assert_eq!((first.get("a"), first.get("c")), (Some(1), None));
+    assert_eq!((first.contains("a"), first.contains("c")), (true, false));
+    assert_eq!((reader.contains("a"), reader.contains("b")), (true, false));
+    assert_eq!(
+        (informer.contains("a"), informer.contains("b")),
+        (true, false)
+    );
     assert_eq!((third.get("a"), third.get("c")), (None, Some(4)));
     assert_eq!(first.revision(), Some(&Revision::from(10)));
     assert_eq!(third.revision(), Some(&Revision::from(13)));
@@ -125,6 +130,8 @@ async fn a_view_stays_as_it_is() {
     drop((first, third));
     watch.upsert("b", 17, 6).flush().await;
     assert_eq!(words(&second), "a=3 b=2");
+    assert_eq!(words(&again), "a=1 b=2", "a clone is kept for itself");
+    assert_eq!(again.revision(), Some(&Revision::from(10)));
     drop(informer);
     assert_eq!(words(&second), "a=3 b=2", "also when the informer is gone");
 }
@@ -164,7 +171,7 @@ async fn readers_are_never_behind_a_delta() {
         }
         let batch = deltas.next().await.unwrap();
         assert_eq!(batch.mark.revision, reader.revision());
-        let cached = informer.snapshot().into_iter().collect();
+        let cached = informer.objects().into_iter().collect();
         let read: std::collections::BTreeMap<_, _> = reader.view().iter().collect();
         assert_eq!(read, cached);
     }

@@ -41,7 +41,7 @@ fn restored(informer: &Informer<Value>) -> u64 {
     };
     let revision = revision.as_ref().and_then(Revision::as_u64).unwrap();
     assert_eq!(*objects, OBJECTS);
-    for (key, value) in informer.snapshot() {
+    for (key, value) in informer.objects() {
         assert!(
             value.len() == WORDS && value.iter().all(|word| *word == revision),
             "{key}"

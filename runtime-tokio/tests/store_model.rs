@@ -142,6 +142,8 @@ enum Step {
     /// Deleted and added again, which may or may not give it another slot.
     Recreate(u8),
     Pin,
+    /// Somebody holds what is held already, the oldest publications included.
+    Share(prop::sample::Index),
     Unpin(prop::sample::Index),
     Publish(Meanwhile),
 }
@@ -174,6 +176,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => key.clone().prop_map(Step::Delete),
         1 => key.prop_map(Step::Recreate),
         1 => Just(Step::Pin),
+        1 => any::<prop::sample::Index>().prop_map(Step::Share),
         2 => any::<prop::sample::Index>().prop_map(Step::Unpin),
         3 => meanwhile.prop_map(Step::Publish),
     ];
@@ -235,10 +238,15 @@ impl Rig {
                 self.put(*key);
             }
             Step::Pin => self.pin(),
+            Step::Share(index) if !self.pins.is_empty() => {
+                let (pin, shown) = &self.pins[index.index(self.pins.len())];
+                let shared = (pin.clone(), shown.clone());
+                self.pins.push(shared);
+            }
             Step::Unpin(index) if !self.pins.is_empty() => {
                 self.pins.swap_remove(index.index(self.pins.len()));
             }
-            Step::Unpin(_) => {}
+            Step::Share(_) | Step::Unpin(_) => {}
             Step::Publish(meanwhile) => self.publish(*meanwhile),
         }
         self.check();
@@ -299,6 +307,7 @@ impl Rig {
             let key = format!("key {key}");
             let expected = self.shown.state.get(&*key).copied();
             assert_eq!(self.store.load(&key), expected);
+            assert_eq!(self.store.contains(&key), expected.is_some());
         }
         for (pin, shown) in &self.pins {
             let (state, revision) = (&shown.state, shown.revision);
@@ -312,6 +321,7 @@ impl Rig {
             for key in 0..12 {
                 let key = format!("key {key}");
                 assert_eq!(pin.get(&key), state.get(&*key).copied());
+                assert_eq!(pin.contains(&key), state.contains_key(&*key));
             }
             let read = pin.head.published.revision.clone();
             assert_eq!(read, (revision > 0).then(|| Revision::from(revision)));

@@ -66,6 +66,7 @@ use crate::source::{ListRequest, Sink, Source, WatchRequest};
 
 /// How a collection is watched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum Transport {
     /// One response that goes on for ever, a line per event.
     #[default]

@@ -45,6 +45,7 @@ enum Rule {
 
 /// Why [`Reader::wait_for`] or [`Reader::changed`] came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum WaitError {
     /// The source's revisions have no order, or this one is no decimal number: nobody can say when
     /// it is reached.
@@ -84,6 +85,12 @@ impl<V> Reader<V> {
         V: Clone,
     {
         self.store.load(key)
+    }
+
+    /// Whether there is an object of this key. Clones nothing.
+    #[must_use]
+    pub fn contains(&self, key: &str) -> bool {
+        self.store.contains(key)
     }
 
     /// The objects that an index finds under a term, all of one publication, in no particular order;
@@ -285,7 +292,9 @@ impl<V> fmt::Debug for Reader<V> {
 impl fmt::Display for WaitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unordered => "the source's revisions have no order to wait by",
+            Self::Unordered => {
+                "the revision has no order to wait by: put up a fence, where the source offers one"
+            }
             Self::EpochChanged => "the source's history is another one by now",
             Self::Stopped => "the informer was stopped",
         })

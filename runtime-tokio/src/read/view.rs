@@ -14,7 +14,8 @@ use super::store::{self, Pin, Place};
 /// [`Reader::view`](crate::Reader::view).
 ///
 /// Holding one delays nobody: no publication, no delta, no other reader. What it costs is memory,
-/// and a little of the writer's time: of each object that has changed since, what it was.
+/// and a little of the writer's time: of each object that has changed since, what it was. A clone
+/// shows the same, for as long as itself is kept, and costs next to nothing.
 pub struct View<V> {
     pin: Pin<V>,
 }
@@ -33,8 +34,13 @@ impl<V> View<V> {
         self.pin.get(key)
     }
 
-    /// All objects, each of them once, in no particular order.
+    /// Whether there is an object of this key. Clones nothing.
     #[must_use]
+    pub fn contains(&self, key: &str) -> bool {
+        self.pin.contains(key)
+    }
+
+    /// All objects, each of them once, in no particular order.
     pub fn iter(&self) -> Iter<'_, V>
     where
         V: Clone,
@@ -151,6 +157,14 @@ impl<V> View<V> {
     }
 }
 
+impl<V> Clone for View<V> {
+    fn clone(&self) -> Self {
+        Self {
+            pin: self.pin.clone(),
+        }
+    }
+}
+
 impl<V> fmt::Debug for View<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("View")
@@ -170,6 +184,7 @@ impl<'a, V: Clone> IntoIterator for &'a View<V> {
 }
 
 /// The objects of a [`View`]. Taken a few at a time: nothing is locked between two steps.
+#[must_use = "nothing is looked at before it is asked for the next one"]
 pub struct Iter<'a, V> {
     view: &'a View<V>,
     at: Place,
@@ -199,6 +214,7 @@ impl<V> fmt::Debug for Iter<'_, V> {
 
 /// The objects that an index found in a [`View`]. Taken one at a time: nothing is locked between two
 /// steps.
+#[must_use = "nothing is looked at before it is asked for the next one"]
 pub struct Found<'a, V> {
     view: &'a View<V>,
     places: store::Found<'a>,

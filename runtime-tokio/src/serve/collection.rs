@@ -41,6 +41,7 @@ pub(super) struct Shared {
 
 /// One object that a transaction wrote or deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub struct Written {
     /// The object's key.
     pub key: Arc<str>,
@@ -54,6 +55,7 @@ pub struct Written {
 
 /// A transaction that everybody can see.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub struct Committed {
     /// The revision that it made.
     pub revision: u64,

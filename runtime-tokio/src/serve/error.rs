@@ -180,6 +180,7 @@ impl Error for WriteError {
 
 /// The journal could not keep a commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub struct JournalError {
     /// What happened, in words.
     pub message: String,

@@ -31,6 +31,7 @@ pub struct Export {
 
 /// What a restored state is to those who knew an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum Continuity {
     /// Everything that anybody ever saw of this epoch is part of the export: the restart of a
     /// server whose journal kept every transaction. Epoch and revision stay as they are, clients

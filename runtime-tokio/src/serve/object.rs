@@ -56,6 +56,7 @@ impl Object {
 
 /// What must be true of an object for a change to be made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum Precondition {
     /// Nothing: the change is made whatever is there.
     #[default]
@@ -92,6 +93,7 @@ impl fmt::Display for Precondition {
 
 /// One change of a transaction, as its author asks for it.
 #[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum Change {
     /// Create the object or replace its value. A value equal to the present one is still a new
     /// version: the author said that it was written now.

@@ -57,6 +57,7 @@ pub(crate) use saver::Saver;
 /// One file belongs to one informer of one process. Beside `NAME` there may be `NAME.tmp`, which is
 /// being written, and `NAME.bad`, the last one that could not be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub struct SnapshotOptions {
     /// The file. Its folder must exist.
     pub path: PathBuf,
@@ -72,6 +73,7 @@ pub struct SnapshotOptions {
 
 /// How a snapshot's values are encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum SnapshotEncoding {
     /// Small and fast: postcard. For types with plain derived `Serialize` and `Deserialize`.
     #[default]
@@ -109,6 +111,7 @@ impl SnapshotOptions {
 
 /// How an informer began.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum WarmStart {
     /// Cold: it keeps no snapshot.
     Off,
@@ -132,6 +135,7 @@ pub enum WarmStart {
 
 /// Why a snapshot could not be read or written.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub enum SnapshotFailure {
     /// The system did not let us.
     Io {

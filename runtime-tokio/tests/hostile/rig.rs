@@ -190,7 +190,7 @@ impl Rig {
 
     /// What the cache shows.
     pub(crate) fn shown(&self) -> Vec<(String, Value)> {
-        let objects = self.informer.snapshot().into_iter();
+        let objects = self.informer.objects().into_iter();
         let mut shown: Vec<_> = objects
             .map(|(key, value)| (key.to_string(), (*value).clone()))
             .collect();

@@ -28,7 +28,7 @@ impl<V: Clone + Ord + Send + Sync + 'static> Followed<V> {
 
     /// What the cache shows, in the order of the keys.
     pub(crate) fn shown(&self) -> Vec<(String, V)> {
-        let objects = self.informer.snapshot().into_iter();
+        let objects = self.informer.objects().into_iter();
         let mut shown: Vec<_> = objects
             .map(|(key, value)| (key.to_string(), V::clone(&value)))
             .collect();

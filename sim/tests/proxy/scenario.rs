@@ -144,7 +144,7 @@ impl Scene {
         if !told || self.informer.health().state != State::Live {
             return false;
         }
-        let shown = self.informer.snapshot().into_iter();
+        let shown = self.informer.objects().into_iter();
         let shown: BTreeMap<_, _> = shown.map(|(key, thing)| (key, thing.number)).collect();
         assert_eq!(&shown, state, "P1: at {revision}");
         true

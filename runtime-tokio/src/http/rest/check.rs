@@ -20,6 +20,7 @@ pub(super) const IN_PATH: &str = "{revision}";
 
 /// What is wrong with a mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub struct MappingError {
     /// The field, by the names of the JSON: `watch.changes.path`.
     pub field: &'static str,

@@ -33,7 +33,7 @@ pub struct Pointer {
 
 /// A text is no JSON pointer, or has too many steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidPointer(pub String);
+pub struct InvalidPointer(String);
 
 impl fmt::Display for InvalidPointer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

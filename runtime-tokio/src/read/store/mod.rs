@@ -61,6 +61,7 @@ pub(crate) use writer::Writer;
 
 /// A point at which the cache was one state of the source, as readers see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub struct Published {
     /// The revision, where the source has revisions; `None` before the first publication, too.
     pub revision: Option<Revision>,
@@ -135,6 +136,12 @@ impl<V> Store<V> {
     {
         let hash = self.hash(key);
         self.read_shard(hash.shard(), |shard| shard.get(hash, key).cloned())
+    }
+
+    /// Whether there is a value of a key.
+    pub(crate) fn contains(&self, key: &str) -> bool {
+        let hash = self.hash(key);
+        self.read_shard(hash.shard(), |shard| shard.get(hash, key).is_some())
     }
 
     fn load_at(&self, key: &str, flip: u64) -> Option<V>
@@ -220,6 +227,13 @@ impl<V> Pin<V> {
         self.store.load_at(key, self.flip)
     }
 
+    pub(crate) fn contains(&self, key: &str) -> bool {
+        let hash = self.store.hash(key);
+        self.store.read_shard(hash.shard(), |shard| {
+            shard.get_at(hash, key, self.flip).is_some()
+        })
+    }
+
     /// What an index finds under a term.
     pub(crate) fn found(&self, id: IndexId, term: &[u8]) -> Found<'_> {
         self.head.lookups.found(id, term)
@@ -271,6 +285,20 @@ impl<V> Pin<V> {
             },
         };
         true
+    }
+}
+
+impl<V> Clone for Pin<V> {
+    fn clone(&self) -> Self {
+        // What is held by one cannot be let go of before the other holds it, too.
+        if !canary!(ViewMovesOn) {
+            self.store.pins().hold(self.flip);
+        }
+        Self {
+            store: Arc::clone(&self.store),
+            flip: self.flip,
+            head: self.head.clone(),
+        }
     }
 }
 
