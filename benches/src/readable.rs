@@ -1,7 +1,8 @@
 //! Reflet's engine and what readers read of it, driven by hand as the driver does it: a batch of
 //! changes goes in, and then readers see it.
 
-use reflet_tokio::{ReadView, Reader};
+use reflet_tokio::Reader;
+use reflet_tokio::read::ReadView;
 
 use crate::engine::Engine;
 

@@ -4,6 +4,17 @@ use core::time::Duration;
 
 /// An informer's configuration. `Config::default()` suits a source of our own protocol.
 ///
+/// It and its parts are plain data. Fields will be added, with defaults that change nothing, and that
+/// counts as no break: so end a literal with `..Default::default()`, or set fields one by one.
+///
+/// ```
+/// use reflet_core::{Config, Limits};
+///
+/// let limits = Limits { objects: 10_000, ..Limits::default() };
+/// let config = Config { limits, ..Config::default() };
+/// # let _ = config;
+/// ```
+///
 /// Values that make no sense (a burst of zero, a minimum above its maximum) are raised to the
 /// nearest one that does; nothing here panics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,6 +77,10 @@ pub enum RevisionOrder {
 }
 
 /// What a source can do and what it promises.
+///
+/// By default it promises nothing beyond a pinned list and ordered revisions. A promise that is not
+/// kept breaks those of the informer; one that is not made costs at most a list. Fields will be added:
+/// end a literal with `..SourceProfile::default()`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct SourceProfile {
@@ -117,7 +132,7 @@ impl Default for SourceProfile {
     }
 }
 
-/// How long to wait for what.
+/// How long to wait for what. Fields will be added: see [`Config`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Timing {
@@ -181,7 +196,7 @@ impl Default for Timing {
 }
 
 /// How much to take in. Over a limit the collection freezes: nothing is applied, what was good
-/// stays, and lists are retried until one fits.
+/// stays, and lists are retried until one fits. Fields will be added: see [`Config`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Limits {
@@ -233,7 +248,7 @@ impl Default for Limits {
     }
 }
 
-/// What to do where there is a choice.
+/// What to do where there is a choice. Fields will be added: see [`Config`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Policy {

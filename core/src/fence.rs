@@ -10,7 +10,8 @@ use crate::output::Command;
 use crate::probe::{canary, reach};
 use crate::time::Timestamp;
 
-/// A moment at which somebody wanted to know what the source holds: see [`Informer::fence`].
+/// A moment at which somebody wanted to know what the source holds: see [`Informer::fence`]. It
+/// belongs to the informer that put it up, and means nothing to another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fence {
     /// The newest attempt that may have begun before.

@@ -5,12 +5,11 @@ use alloc::collections::VecDeque;
 use core::fmt;
 use core::hash::BuildHasher;
 
-use foldhash::fast::FixedState;
-
 use crate::cache::{
-    Cache, Change, DeltaRef, Drained, Filter, Polled, Reached, SubscriberId, Subscription,
+    Cache, DeltaRef, Drained, Filter, Polled, Reached, SlotChange, SubscriberId, Subscription,
 };
 use crate::config::{Config, Feed, RevisionOrder};
+use crate::hash::SeededState;
 use crate::input::{Attempt, Failure, Input};
 use crate::key::Key;
 use crate::output::{Command, Deadline, Health, ListReason, Notice, State, TimerReason};
@@ -45,7 +44,7 @@ pub enum Verify {
 /// `K` is the key, `V` the value (`Arc<T>` is the usual choice, since values are cloned into
 /// deltas), `S` the hasher: seeded, so that a hostile source cannot choose colliding keys.
 #[derive(Clone)]
-pub struct Informer<K: Key, V, S = FixedState> {
+pub struct Informer<K: Key, V, S = SeededState> {
     pub(crate) config: Config,
     pub(crate) cache: Cache<K, V, S>,
     /// Whether two values are the same content.
@@ -113,12 +112,14 @@ impl<K: Key, V: Clone> Informer<K, V> {
     /// production, and fix it in a test.
     #[must_use]
     pub fn new(config: Config, seed: u64, now: Timestamp) -> Self {
-        Self::with_hasher(config, seed, now, FixedState::with_seed(seed))
+        Self::with_hasher(config, seed, now, SeededState::new(seed))
     }
 }
 
 impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
-    /// An informer with a hasher of one's own. It must be deterministic for P11 to hold.
+    /// An informer with a hasher of one's own. It must be deterministic for P11 to hold, and should
+    /// be seeded. The seed is asked for all the same: it draws the jitter, and tells ids from those
+    /// of other informers.
     #[must_use]
     pub fn with_hasher(config: Config, seed: u64, now: Timestamp, hasher: S) -> Self {
         let mut informer = Self::idle(config, seed, now, hasher);
@@ -350,13 +351,15 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     /// Begins to follow for a driver that keeps a copy of its own, such as a view for other threads
     /// to read: from now on [`drain_changes`](Self::drain_changes) has something. There is one
-    /// follower: to begin again is to begin from nothing. `false`: nobody follows any more.
-    pub fn follow_changes(&mut self, on: bool) {
-        reach!(
-            "follower began while a list runs",
-            on && self.list.is_some()
-        );
-        self.cache.follow(on);
+    /// follower: to begin again is to begin from nothing, and takes the other one's place.
+    pub fn follow_changes(&mut self) {
+        reach!("follower began while a list runs", self.list.is_some());
+        self.cache.follow(true);
+    }
+
+    /// Nobody follows any more, and nothing is kept for who did.
+    pub fn stop_following(&mut self) {
+        self.cache.follow(false);
     }
 
     /// Hands the follower what was published since the last time: each object that changed once,
@@ -366,7 +369,11 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
     ///
     /// A driver that calls this before it unlocks the engine keeps its copy from ever being behind
     /// a delta (P9).
-    pub fn drain_changes(&mut self, slots: usize, take: impl FnMut(Change<'_, K, V>)) -> Drained {
+    pub fn drain_changes(
+        &mut self,
+        slots: usize,
+        take: impl FnMut(SlotChange<'_, K, V>),
+    ) -> Drained {
         self.cache.drain_changes(slots, take)
     }
 

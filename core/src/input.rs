@@ -8,7 +8,9 @@ use crate::digest::Digest;
 use crate::key::Key;
 use crate::token::{Epoch, Incarnation, Revision, VersionRef};
 
-/// One numbered list or watch. What arrives for an attempt that is over is ignored.
+/// One numbered list or watch of one informer. What arrives for an attempt that is over is ignored.
+///
+/// It is only a number: hand it to no informer but the one that gave it out, which could not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attempt(pub(crate) u64);
 
@@ -152,7 +154,8 @@ pub struct Removal<'a, K: Key, V> {
     pub size: usize,
 }
 
-/// How and why an attempt failed.
+/// How and why an attempt failed: what a source says, and what is told of it. Made by
+/// [`Failure::new`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(not(feature = "simulated"), non_exhaustive)]
 pub struct Failure {

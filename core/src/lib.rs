@@ -65,6 +65,7 @@ mod fence;
 #[cfg(feature = "simulated")]
 mod fingerprint;
 pub mod guide;
+mod hash;
 pub mod index;
 mod indexing;
 mod informer;
@@ -89,6 +90,7 @@ pub use config::{
 };
 pub use digest::Digest;
 pub use fence::{Fence, FenceError};
+pub use hash::{SeededHasher, SeededState};
 pub use informer::{Informer, Verify};
 pub use input::{Attempt, Body, Change, Event, Failure, FailureClass, Input, Item, Removal};
 pub use key::Key;

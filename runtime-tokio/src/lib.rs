@@ -75,7 +75,7 @@ mod informer;
 mod notice;
 mod panic;
 mod probe;
-mod read;
+pub mod read;
 pub mod scripted;
 #[cfg(feature = "serve")]
 pub mod serve;
@@ -91,7 +91,8 @@ pub use error::NotSynced;
 pub use handler::{Handler, HandlerTask};
 pub use informer::Informer;
 pub use notice::{Notice, Notices};
-pub use read::{Afterwards, Found, Iter, Published, ReadView, Reader, View, WaitError};
+#[doc(inline)]
+pub use read::{Published, Reader, View, WaitError};
 pub use reflet_core;
 // What a user needs daily beside the informer itself; the rest is a module further.
 #[doc(inline)]
@@ -100,7 +101,9 @@ pub use reflet_core::cache::{Delta, Filter, Mark, Partition, Subscription};
 pub use reflet_core::index::{IndexBy, IndexId, KeyOrderId, Terms};
 pub use shared::Status;
 #[cfg(feature = "snapshot")]
+#[doc(inline)]
 pub use snapshot::{SnapshotEncoding, SnapshotFailure, SnapshotOptions, WarmStart};
+#[doc(inline)]
 pub use source::Source;
 pub use subscribe::{Batch, Deltas, Ended};
 

@@ -9,11 +9,12 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use driver_rig::{list, live, start};
+use reflet_tokio::read::{Afterwards, Found, Iter, ReadView};
 use reflet_tokio::reflet_core::Revision;
 use reflet_tokio::scripted::{Request, Script, ScriptedSource};
 use reflet_tokio::{
-    Afterwards, Batch, Builder, Deltas, Ended, Found, HandlerTask, Informer, Iter, NotSynced,
-    Notice, Notices, Published, ReadView, Reader, Status, View, WaitError, scripted,
+    Batch, Builder, Deltas, Ended, HandlerTask, Informer, NotSynced, Notice, Notices, Published,
+    Reader, Status, View, WaitError, scripted,
 };
 
 fn crosses_threads<T: Send + Sync + Debug>() {}

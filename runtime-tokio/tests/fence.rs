@@ -7,8 +7,9 @@ mod driver_rig;
 use std::sync::Arc;
 
 use driver_rig::{list, watch};
+use reflet_tokio::read::ReadView;
 use reflet_tokio::reflet_core::{self, FenceError, Revision, SourceProfile};
-use reflet_tokio::{Informer, ReadView, scripted};
+use reflet_tokio::{Informer, scripted};
 
 fn fresh(fresh_lists: bool) -> (Informer<u32>, scripted::Script<u32>) {
     let profile = SourceProfile {

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use driver_rig::{list, live, start, watch};
 use futures_util::FutureExt as _;
+use reflet_tokio::read::ReadView;
 use reflet_tokio::reflet_core::{
     Command, Config, Epoch, Failure, FailureClass, Input, Revision, RevisionOrder, SourceProfile,
     Timestamp,
 };
-use reflet_tokio::{Informer, Published, ReadView, Reader, View, WaitError, scripted};
+use reflet_tokio::{Informer, Published, Reader, View, WaitError, scripted};
 
 /// What a view holds, as words, by key.
 fn words(view: &View<u32>) -> String {

@@ -22,7 +22,7 @@ use super::{Cache, Entry};
 /// A *slot* is a small number that stands for one object for as long as it is live. Slots are dense
 /// (the highest is less than the most objects and tombstones there ever were) and used again.
 #[derive(Debug)]
-pub enum Change<'a, K, V> {
+pub enum SlotChange<'a, K, V> {
     /// What the follower has in this slot is gone. It may say so of a slot that the follower was
     /// never handed anything in.
     Gone {
@@ -98,7 +98,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
     pub(crate) fn drain_changes(
         &mut self,
         slots: usize,
-        mut take: impl FnMut(Change<'_, K, V>),
+        mut take: impl FnMut(SlotChange<'_, K, V>),
     ) -> Drained {
         let published = self.published_tail().map(|last| (last.seq, last.number));
         let Some(follower) = &mut self.follower else {
@@ -150,14 +150,14 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
         }
     }
 
-    fn drain_log(&mut self, mut take: impl FnMut(Change<'_, K, V>)) {
+    fn drain_log(&mut self, mut take: impl FnMut(SlotChange<'_, K, V>)) {
         let Self { log, follower, .. } = self;
         let Some(follower) = follower else {
             return;
         };
         // First, since a slot may have been used again.
         for slot in follower.gone.drain(..) {
-            take(Change::Gone { slot });
+            take(SlotChange::Gone { slot });
         }
         let nodes = &mut log.nodes;
         let mut link = Link::END;
@@ -182,13 +182,13 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
 fn hand_over<K, V>(
     slot: u32,
     entries: &mut Entries<K, V>,
-    take: &mut impl FnMut(Change<'_, K, V>),
+    take: &mut impl FnMut(SlotChange<'_, K, V>),
     is_news: impl Fn(u64) -> bool,
 ) {
     if entries.is_live(slot) && is_news(entries.seq(slot)) {
         entries.set_followed(slot, true);
         if let Some(entry) = entries.live(slot) {
-            take(Change::Now { slot, entry });
+            take(SlotChange::Now { slot, entry });
         }
     }
 }

@@ -53,6 +53,7 @@ use core::fmt;
 use core::hash::BuildHasher;
 
 use crate::digest::Digest;
+use crate::hash::SeededState;
 use crate::index::Indexes;
 use crate::key::Key;
 use crate::table::Table;
@@ -87,7 +88,7 @@ mod tests;
 mod visit;
 mod write;
 
-pub use changes::{Change, Drained};
+pub use changes::{Drained, SlotChange};
 pub use delta::{Delta, DeltaRef, GapReason, Mark, Polled, Reached};
 pub use lookup::Found;
 pub use partition::Partition;
@@ -115,7 +116,7 @@ const LOOK_AHEAD: usize = 32;
 /// Deterministic: the same calls in the same order give the same answers, in the same order, on
 /// any target (P11).
 #[derive(Clone)]
-pub struct Cache<K: Key, V, S = foldhash::fast::FixedState> {
+pub struct Cache<K: Key, V, S = SeededState> {
     hasher: S,
     table: Table,
     log: Log<K, V>,

@@ -14,11 +14,10 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::num::NonZero;
 
-use foldhash::fast::FixedState;
-
 use listener::{Listener, filter};
 
 use super::{Cache, Delta, Partition, Polled, Reached, Subscription, Upsert, Upserted};
+use crate::hash::SeededState;
 use crate::token::{Incarnation, Revision, VersionRef};
 
 /// How many keys there are.
@@ -223,7 +222,7 @@ struct World {
 impl World {
     fn new(limit: usize) -> Self {
         Self {
-            cache: Cache::new(FixedState::default(), 0, limit, true),
+            cache: Cache::new(SeededState::new(0), 0, limit, true),
             limited: limit < usize::MAX,
             live: BTreeMap::new(),
             generations: Vec::new(),

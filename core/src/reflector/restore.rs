@@ -6,10 +6,9 @@
 
 use core::hash::BuildHasher;
 
-use foldhash::fast::FixedState;
-
 use crate::cache::{Upsert, Upserted};
 use crate::config::{Config, Feed, RevisionOrder};
+use crate::hash::SeededState;
 use crate::informer::Informer;
 use crate::key::Key;
 use crate::output::{ListReason, Notice, TimerReason};
@@ -39,7 +38,7 @@ impl<K: Key, V: Clone> Informer<K, V> {
         now: Timestamp,
         snapshot: Snapshot<K, V>,
     ) -> Result<Self, SnapshotError> {
-        Self::restore_with_hasher(config, seed, now, FixedState::with_seed(seed), snapshot)
+        Self::restore_with_hasher(config, seed, now, SeededState::new(seed), snapshot)
     }
 }
 

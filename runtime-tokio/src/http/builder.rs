@@ -40,7 +40,8 @@ pub(super) const RESERVED: [HeaderName; 13] = [
     UPGRADE,
 ];
 
-/// What one answer may cost. Beyond a limit the attempt fails, or the line is skipped.
+/// What one answer may cost. Beyond a limit the attempt fails, or the line is skipped. Fields will be
+/// added: end a literal with `..HttpLimits::default()`.
 ///
 /// How long to wait for answers, and how many objects and pages to take, is the engine's to decide:
 /// see [`Timing`](reflet_core::Timing) and [`Limits`](reflet_core::Limits).
@@ -122,7 +123,7 @@ impl std::error::Error for BuildError {}
 ///
 /// `P` is what is spoken over the connection; all that is said of the connection itself is the
 /// same for each.
-pub struct HttpSourceBuilder<T, P = Published> {
+pub struct HttpSourceBuilder<T, P = OwnProtocol> {
     url: String,
     spoken: P,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -136,14 +137,14 @@ pub struct HttpSourceBuilder<T, P = Published> {
 
 /// A collection that a server publishes by Reflet's own protocol.
 #[derive(Debug)]
-pub struct Published {
+pub struct OwnProtocol {
     collection: String,
     transport: Transport,
     heartbeat: Duration,
     fresh_lists: bool,
 }
 
-impl Published {
+impl OwnProtocol {
     pub(super) fn new(collection: &str) -> Self {
         Self {
             collection: collection.to_owned(),
@@ -313,7 +314,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> HttpSourceBuilder<T> {
             limits,
             spoken,
         } = self.connected()?;
-        let Published {
+        let OwnProtocol {
             collection,
             transport,
             heartbeat,

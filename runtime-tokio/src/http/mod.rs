@@ -55,7 +55,7 @@ use std::time::Duration;
 use reflet_core::{Class, Failure, FailureClass, Feed, RevisionOrder, SourceProfile, WatchFrom};
 use serde::de::DeserializeOwned;
 
-pub use self::builder::{BuildError, HttpLimits, HttpSourceBuilder, Published};
+pub use self::builder::{BuildError, HttpLimits, HttpSourceBuilder, OwnProtocol};
 pub use self::connect::{Connect, Target, TcpConnector};
 pub use self::poll::PollTiming;
 pub use ::http::{HeaderName, HeaderValue};
@@ -102,7 +102,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> HttpSource<T> {
     /// `https://…`.
     #[must_use]
     pub fn builder(url: &str, collection: &str) -> HttpSourceBuilder<T> {
-        HttpSourceBuilder::new(url, Published::new(collection))
+        HttpSourceBuilder::new(url, OwnProtocol::new(collection))
     }
 }
 

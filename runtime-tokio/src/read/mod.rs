@@ -1,6 +1,6 @@
 //! Reading from any thread, without ever waiting: a [`Reader`] for what is now, a [`View`] for what
-//! was at one publication. Both read a copy of the cache, the [`store`]; the engine and its lock are
-//! never touched.
+//! was at one publication. Both read a copy of the cache; the engine and its lock are never touched. A
+//! [`ReadView`] makes such a copy for an engine that is driven by hand.
 //!
 //! The copy is brought up to date under the engine's lock, by whoever has published something and
 //! before the lock is given back. So no delta is handed out before readers can see what it leads to
@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use reflet_core::Informer;
-use reflet_core::cache::{Change, Drained};
+use reflet_core::cache::{Drained, SlotChange};
 use tokio::sync::watch;
 
 use crate::probe::canary;
@@ -57,7 +57,7 @@ impl News {
 ///
 /// ```
 /// use std::sync::Arc;
-/// use reflet_tokio::ReadView;
+/// use reflet_tokio::read::ReadView;
 /// use reflet_tokio::reflet_core::{Body, Command, Config, Informer, Input, Item, Timestamp};
 ///
 /// let now = Timestamp::ZERO;
@@ -110,7 +110,7 @@ impl<V: Clone> ReadView<V> {
         seed: u64,
         news: watch::Sender<News>,
     ) -> Self {
-        engine.follow_changes(true);
+        engine.follow_changes();
         Self {
             writer: Writer::new(seed),
             partial: true,
@@ -168,8 +168,8 @@ impl<V: Clone> ReadView<V> {
         let writer = &mut self.writer;
         writer.expect(engine.cache().len());
         let drained = engine.drain_changes(SLOTS, |change| match change {
-            Change::Gone { slot } => writer.gone(slot),
-            Change::Now { slot, entry } => writer.now(slot, entry.key, entry.value),
+            SlotChange::Gone { slot } => writer.gone(slot),
+            SlotChange::Now { slot, entry } => writer.now(slot, entry.key, entry.value),
         });
         self.partial = drained == Drained::Part;
         if self.partial {

@@ -8,7 +8,13 @@ use super::export::Journal;
 /// Limits and intervals of one collection, and its journal.
 ///
 /// Every limit is enforced; what goes beyond one is refused with a typed error, or (history) is
-/// forgotten, oldest first.
+/// forgotten, oldest first. Begin with the defaults, and set what differs:
+///
+/// ```
+/// # use reflet_tokio::serve::CollectionOptions;
+/// let mut options = CollectionOptions::default();
+/// options.max_objects = 10_000;
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CollectionOptions {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use reflet_core::cache::{Change, Delta, Drained};
+use reflet_core::cache::{Delta, Drained, SlotChange};
 use reflet_core::probe;
 
 use super::Run;
@@ -33,13 +33,13 @@ impl Follower {
         self.slots > 0 && self.has.is_whole()
     }
 
-    fn take(&mut self, change: &Change<'_, Arc<str>, u64>) -> Checked {
+    fn take(&mut self, change: &SlotChange<'_, Arc<str>, u64>) -> Checked {
         match change {
-            Change::Gone { slot } => {
+            SlotChange::Gone { slot } => {
                 self.has.gone(*slot);
                 Ok(())
             }
-            Change::Now { slot, entry } => self.has.now(*slot, entry.key, *entry.value),
+            SlotChange::Now { slot, entry } => self.has.now(*slot, entry.key, *entry.value),
         }
     }
 }
@@ -56,7 +56,7 @@ impl Run<'_> {
         if self.follower.is_some() {
             probe::count("follower begins again");
         }
-        self.engine.follow_changes(true);
+        self.engine.follow_changes();
         self.follower = Some(Follower::new(slots));
         let text = format_args!("somebody follows, {slots} slots after each call");
         let lane = self.lanes.cache;
@@ -65,7 +65,7 @@ impl Run<'_> {
     }
 
     pub(super) fn unfollow(&mut self) -> Checked {
-        self.engine.follow_changes(false);
+        self.engine.stop_following();
         let followed = self.follower.take().is_some();
         let lane = self.lanes.cache;
         let text = "nobody follows any more";
@@ -82,7 +82,7 @@ impl Run<'_> {
     pub(super) fn follow_again(&mut self) {
         if let Some(follower) = &mut self.follower {
             *follower = Follower::new(follower.slots);
-            self.engine.follow_changes(true);
+            self.engine.follow_changes();
         }
     }
 
@@ -102,7 +102,7 @@ impl Run<'_> {
         follower.has.looks();
         let (mut checked, mut order) = (Ok(()), 0_u64);
         let drained = self.engine.drain_changes(budget(slots), |change| {
-            let (Change::Gone { slot } | Change::Now { slot, .. }) = change;
+            let (SlotChange::Gone { slot } | SlotChange::Now { slot, .. }) = change;
             order = order.wrapping_mul(31).wrapping_add(slot.into());
             if checked.is_ok() {
                 checked = follower.take(&change);

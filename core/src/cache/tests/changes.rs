@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::cache::{Change, Drained};
+use crate::cache::{Drained, SlotChange};
 
 /// What a follower makes of what it is handed: by slot, the key and the value.
 #[derive(Default)]
@@ -15,11 +15,11 @@ impl Copy {
     fn drain(&mut self, rig: &mut Rig, slots: usize) -> Drained {
         let mut handed = BTreeSet::new();
         rig.0.drain_changes(slots, |change| match change {
-            Change::Gone { slot } => {
+            SlotChange::Gone { slot } => {
                 assert!(!handed.contains(&slot), "what is gone comes first");
                 self.0.remove(&slot);
             }
-            Change::Now { slot, entry } => {
+            SlotChange::Now { slot, entry } => {
                 assert!(handed.insert(slot), "each object once");
                 let before = self.0.insert(slot, (entry.key.clone(), *entry.value));
                 assert!(
@@ -131,7 +131,7 @@ fn what_is_kept_for_a_follower_is_bounded() {
     rig.publish(2);
     let mut gone = 0;
     rig.0.drain_changes(100, |change| {
-        gone += usize::from(matches!(change, Change::Gone { .. }))
+        gone += usize::from(matches!(change, SlotChange::Gone { .. }))
     });
     assert_eq!(gone, 10);
 }

@@ -20,14 +20,13 @@ use alloc::vec::Vec;
 use core::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 
-use foldhash::fast::FixedState;
-
 use super::poll::NODES_PER_POLL;
 use super::{
     Cache, Delta, DeltaRef, Filter, Partition, Polled, Reached, STEPS_PER_CALL, SubscriberId,
     Subscription, Upsert, Upserted,
 };
 use crate::digest::Digest;
+use crate::hash::SeededState;
 use crate::token::{Incarnation, Revision, VersionRef};
 
 const SIZE: usize = 100;
@@ -40,7 +39,7 @@ impl Rig {
     }
 
     fn with_limit(limit: usize) -> Self {
-        Self(Cache::new(FixedState::default(), 0, limit, true))
+        Self(Cache::new(SeededState::new(0), 0, limit, true))
     }
 
     fn put(&mut self, key: &str, value: u32) -> Upserted {

@@ -13,7 +13,9 @@ use super::pointer::Pointer;
 /// How a service is followed. Everything but `list.path` and `object.key` has a default.
 ///
 /// In JSON the names are those of the fields, and of the variants in `snake_case`; what is not
-/// known is refused. [`Mapping::check`] finds what does not go together.
+/// known is refused. [`Mapping::check`] finds what does not go together. Fields will be added, with
+/// defaults that change nothing: a file that is understood now stays so, and so does a mapping that
+/// code makes of one. One that code writes as a literal of all fields may not compile any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mapping {

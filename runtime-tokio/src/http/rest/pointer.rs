@@ -31,7 +31,7 @@ pub struct Pointer {
     steps: Vec<Box<str>>,
 }
 
-/// A text is no JSON pointer, or has too many steps.
+/// A text is no JSON pointer, or has too many steps. Its words cite the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidPointer(String);
 
