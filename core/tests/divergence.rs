@@ -111,7 +111,7 @@ fn an_object_that_went_back_to_an_older_version_is_of_another_history() {
     assert!(rig.notices().contains(&rewound));
     assert_eq!(rig.cache(), objects(&[("a", 1), ("b", 1)]));
     rig.drain();
-    assert_eq!(rig.mirror.marks.last().unwrap().epoch, 1);
+    assert_eq!(rig.mirror.marks.last().unwrap().local_epoch, 1);
 }
 
 #[test]

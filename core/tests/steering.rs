@@ -35,7 +35,7 @@ fn a_new_epochs_empty_list_is_the_truth() {
     };
     assert!(rig.notices().contains(&rewound));
     rig.drain();
-    assert_eq!(rig.mirror.marks.last().unwrap().epoch, 1);
+    assert_eq!(rig.mirror.marks.last().unwrap().local_epoch, 1);
     rig.expect_watch(1);
 }
 

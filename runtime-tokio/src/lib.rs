@@ -25,8 +25,8 @@
 //! example `simple_source` shows one, and [`scripted`] is one for tests.
 //!
 //! ```
-//! use reflet_tokio::reflet_core::{Revision, SourceProfile};
-//! use reflet_tokio::{Delta, Informer, scripted};
+//! use reflet_tokio::reflet_core::SourceProfile;
+//! use reflet_tokio::{Delta, Informer, Revision, scripted};
 //!
 //! #[tokio::main(flavor = "current_thread")]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -96,7 +96,9 @@ pub use read::{Published, Reader, View, WaitError};
 pub use reflet_core;
 // What a user needs daily beside the informer itself; the rest is a module further.
 #[doc(inline)]
-pub use reflet_core::cache::{Delta, Filter, Mark, Partition, Subscription};
+pub use reflet_core::Revision;
+#[doc(inline)]
+pub use reflet_core::cache::{Delta, Filter, GapReason, Mark, Partition, Subscription};
 #[doc(inline)]
 pub use reflet_core::index::{IndexBy, IndexId, KeyOrderId, Terms};
 pub use shared::Status;

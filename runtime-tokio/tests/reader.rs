@@ -271,7 +271,7 @@ async fn a_wait_does_not_outlive_its_epoch() {
         sink.page_end(None);
     });
     assert_eq!(waiting.await.unwrap(), Err(WaitError::EpochChanged));
-    assert_eq!(reader.published().epoch, 1);
+    assert_eq!(reader.published().local_epoch, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -330,7 +330,7 @@ fn between_what_is_seen_and_what_is_told_nothing_is_mistaken() {
     list_by_hand(&mut engine, "two", 20);
     let telling = view.bring_up(&mut engine);
     assert_eq!(
-        (reader.published().epoch, reader.published().revision),
+        (reader.published().local_epoch, reader.published().revision),
         (1, Some(20.into()))
     );
     let revision = Revision::from(20);
@@ -339,7 +339,7 @@ fn between_what_is_seen_and_what_is_told_nothing_is_mistaken() {
     drop(telling);
     let told = waiting.now_or_never().unwrap().unwrap();
     assert_eq!(
-        (told.epoch, told.revision),
+        (told.local_epoch, told.revision),
         (1, Some(revision.clone())),
         "nothing was rewound since"
     );

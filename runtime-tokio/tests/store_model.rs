@@ -32,7 +32,7 @@ fn published(revision: u64) -> Published {
     Published {
         revision: Some(Revision::from(revision)),
         complete: true,
-        epoch: 0,
+        local_epoch: 0,
         restored: false,
     }
 }

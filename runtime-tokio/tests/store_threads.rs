@@ -51,7 +51,7 @@ fn write(mut writer: Writer<u64>) {
         writer.publish(Published {
             revision: Some(Revision::from(number)),
             complete: true,
-            epoch: 0,
+            local_epoch: 0,
             restored: false,
         });
         writer.check();

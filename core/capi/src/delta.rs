@@ -131,7 +131,7 @@ impl Delta {
     fn mark(lent: &mut Lent, mark: &Mark) -> Self {
         Self {
             revision: lent.printed(mark.revision.as_ref()),
-            epoch: mark.epoch,
+            epoch: mark.local_epoch,
             complete: mark.complete,
             restored: mark.restored,
             initial: mark.initial,

@@ -168,8 +168,9 @@ pub enum Reached {
 pub struct Mark {
     /// The revision, where the source has them.
     pub revision: Option<Revision>,
-    /// How many times history was rewound before: revisions are only comparable within an epoch.
-    pub epoch: u64,
+    /// How many times history was rewound before, whether or not the source has a name for that
+    /// ([`Health::epoch`](crate::Health::epoch)): revisions are only comparable within one of these.
+    pub local_epoch: u64,
     /// The subscriber has all of that revision. Where the source does not say where its
     /// transactions end, the newest revision is partial until a later one begins.
     pub complete: bool,

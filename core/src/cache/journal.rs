@@ -451,7 +451,7 @@ impl<K: Key, V: Clone, S: BuildHasher> Cache<K, V, S> {
 pub(super) fn mark_of(publication: &Publication) -> Mark {
     Mark {
         revision: publication.revision.clone(),
-        epoch: publication.epoch,
+        local_epoch: publication.epoch,
         complete: publication.complete,
         restored: publication.restored,
         initial: false,

@@ -348,7 +348,11 @@ impl Mirror {
             }
             Delta::Deleted { key, seen, .. } => assert_eq!(self.objects.remove(&key), Some(seen)),
             Delta::Mark(mark) => {
-                if let Some(last) = self.marks.last().filter(|last| last.epoch == mark.epoch) {
+                if let Some(last) = self
+                    .marks
+                    .last()
+                    .filter(|last| last.local_epoch == mark.local_epoch)
+                {
                     let back = match (&mark.revision, &last.revision) {
                         (Some(new), Some(old)) => {
                             new.compare(old) == Some(std::cmp::Ordering::Less)

@@ -233,7 +233,7 @@ fn another_epoch_is_a_rewind_as_always() {
     let [Delta::Deleted { seen: 2, .. }, Delta::Mark(mark)] = rig.mirror.log.as_slice() else {
         panic!("{:?}", rig.mirror.log)
     };
-    assert_eq!((mark.epoch, mark.restored), (1, false));
+    assert_eq!((mark.local_epoch, mark.restored), (1, false));
 }
 
 #[test]

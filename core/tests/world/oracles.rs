@@ -83,7 +83,11 @@ impl Case {
             Delta::Mark(mark) => {
                 assert!(self.served, "P9: a mark before any full state");
                 let ordered = self.world.profile.order == RevisionOrder::Ordered;
-                if let Some(last) = fold.last.as_ref().filter(|last| last.epoch == mark.epoch) {
+                if let Some(last) = fold
+                    .last
+                    .as_ref()
+                    .filter(|last| last.local_epoch == mark.local_epoch)
+                {
                     let back = mark
                         .revision
                         .as_ref()
@@ -92,7 +96,7 @@ impl Case {
                     assert!(!ordered || !back, "P2: from {last:?} to {mark:?}");
                 }
                 if let (true, Some(revision)) = (mark.complete, &mark.revision) {
-                    let epoch = self.epochs[&mark.epoch];
+                    let epoch = self.epochs[&mark.local_epoch];
                     let state = self.world.state_at(epoch, World::number(revision));
                     let ours: BTreeMap<_, _> = fold
                         .objects

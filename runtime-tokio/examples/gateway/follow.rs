@@ -243,7 +243,7 @@ impl<T: Send + Sync + 'static> Mirror<T> {
         let mark = self.mark.as_ref()?;
         let built = Built {
             revision: mark.revision.clone(),
-            epoch: mark.epoch,
+            epoch: mark.local_epoch,
             objects: self.objects.len(),
         };
         Some((&self.objects, built))

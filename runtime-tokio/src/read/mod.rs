@@ -191,7 +191,7 @@ impl<V: Clone> ReadView<V> {
             let published = Published {
                 revision: cache.revision().cloned(),
                 complete: cache.is_complete(),
-                epoch: cache.local_epoch(),
+                local_epoch: cache.local_epoch(),
                 restored: cache.is_restored(),
             };
             writer.publish(published.clone());

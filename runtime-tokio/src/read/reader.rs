@@ -204,14 +204,14 @@ impl<V> Reader<V> {
             return Err(WaitError::Unordered);
         }
         // What can be seen may still have to be told: then it comes, and is of this epoch.
-        let epoch = self.published().epoch;
+        let epoch = self.published().local_epoch;
         let reached =
-            |news: &News| news.published.epoch == epoch && self.rule.reached(news, revision);
+            |news: &News| news.published.local_epoch == epoch && self.rule.reached(news, revision);
         let news = until(&self.news, |news| {
-            news.ended || news.published.epoch > epoch || reached(news)
+            news.ended || news.published.local_epoch > epoch || reached(news)
         });
         let news = news.await?;
-        if news.published.epoch > epoch {
+        if news.published.local_epoch > epoch {
             Err(WaitError::EpochChanged)
         } else if reached(&news) {
             Ok(news.published)
@@ -254,7 +254,7 @@ impl Rule {
         let Published {
             revision: shown,
             complete,
-            epoch: _,
+            local_epoch: _,
             restored: _,
         } = &news.published;
         let enough = match self {

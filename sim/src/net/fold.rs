@@ -49,7 +49,7 @@ impl Told {
             format!("{mark:?}, though one came since the start: {again}")
         })?;
         let unchanged = self.unchanged.take();
-        let before = self.epoch.replace(mark.epoch);
+        let before = self.epoch.replace(mark.local_epoch);
         // Within one history every write differs. One that goes back may bring back what somebody
         // slow has seen last.
         if let Some(delta) = unchanged.filter(|_| before == self.epoch) {
@@ -62,7 +62,7 @@ impl Told {
         let Some(revision) = revision else {
             return Promise::NoTimeTravel.broken(format!("a mark without a place: {mark:?}"));
         };
-        self.marks.show(mark.epoch, revision)
+        self.marks.show(mark.local_epoch, revision)
     }
 
     /// At a mark there is exactly what passes the filter of what the source held then: any of these
@@ -151,7 +151,7 @@ mod tests {
     fn mark(revision: u64, epoch: u64, initial: bool) -> Mark {
         Mark {
             revision: Some(revision.into()),
-            epoch,
+            local_epoch: epoch,
             complete: true,
             restored: false,
             initial,

@@ -50,7 +50,7 @@ struct Waiting {
 fn place(published: &Published) -> Place {
     let revision = published.revision.as_ref();
     let revision = revision.and_then(|revision| revision.as_u64());
-    (published.epoch, revision.unwrap_or(0))
+    (published.local_epoch, revision.unwrap_or(0))
 }
 
 fn content<'a>(
@@ -86,7 +86,7 @@ impl Onlooker {
             let shown = Published {
                 revision: cache.revision().cloned(),
                 complete: cache.is_complete(),
-                epoch: cache.local_epoch(),
+                local_epoch: cache.local_epoch(),
                 restored: cache.is_restored(),
             };
             let objects = cache
@@ -165,7 +165,7 @@ impl Watched {
     pub(super) fn check_readers_at(&self, mark: &Mark) -> Checked {
         let revision = mark.revision.as_ref();
         let told = revision.and_then(|revision| revision.as_u64());
-        let told = (mark.epoch, told.unwrap_or(0));
+        let told = (mark.local_epoch, told.unwrap_or(0));
         for onlooker in &*lock(&self.onlookers) {
             check_read(place(&onlooker.reader.published()), told)?;
         }
@@ -301,7 +301,7 @@ impl Looking {
             self.check(checked);
         }
         let seen = onlooker.reader.published();
-        if seen.epoch != held.view.published().epoch {
+        if seen.local_epoch != held.view.published().local_epoch {
             probe::count("view held over the end of an epoch");
         }
         let relists = self.watched.relists.load(Ordering::Relaxed);

@@ -56,8 +56,8 @@ impl Known {
         };
         watched.check_shown(books)?;
         let shown = lock(&watched.shown);
-        watched.check_told(&shown, mark.epoch, revision)?;
-        let states = shown.states(books, mark.epoch, revision).into_iter();
+        watched.check_told(&shown, mark.local_epoch, revision)?;
+        let states = shown.states(books, mark.local_epoch, revision).into_iter();
         let what = || format!("at its mark of r{revision}");
         self.told.check(
             states.map(|state| &**state),
@@ -105,7 +105,7 @@ impl Reader {
         let Batch { deltas, mark } = batch;
         let revision = mark.revision.as_ref().map(ToString::to_string);
         let (deltas, objects) = (deltas.len(), known.told.fold.objects.len());
-        let (name, epoch) = (&self.name, mark.epoch);
+        let (name, epoch) = (&self.name, mark.local_epoch);
         reporter.say(format_args!(
             "{name} batch of {deltas}, at {revision:?} of {epoch}: {objects} objects"
         ));

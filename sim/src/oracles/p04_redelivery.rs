@@ -150,7 +150,7 @@ mod tests {
     fn mark() -> Delta<Arc<str>, u64> {
         Delta::Mark(reflet_core::cache::Mark {
             revision: None,
-            epoch: 0,
+            local_epoch: 0,
             complete: true,
             restored: false,
             initial: false,

@@ -344,15 +344,15 @@ impl Run<'_> {
             return Ok(());
         };
         if !self.trace.setup.shape.opaque {
-            listener.marks.show(mark.epoch, revision)?;
+            listener.marks.show(mark.local_epoch, revision)?;
         }
-        if !mark.complete || self.observer.is_suspect(mark.epoch, revision) {
+        if !mark.complete || self.observer.is_suspect(mark.local_epoch, revision) {
             return Ok(());
         }
         let listener = &self.listeners[&which];
         let mut ours = listener.fold.objects.clone();
         ours.retain(|key, _| !self.observer.spoilt.contains(key));
-        let candidates = self.observer.candidates(&self.world, mark.epoch);
+        let candidates = self.observer.candidates(&self.world, mark.local_epoch);
         let mut first = None;
         for epoch in candidates {
             let state = &self.world.histories[epoch].at(revision).state;

@@ -63,7 +63,7 @@ impl Follower {
         let revision = number(mark.revision.as_ref());
         if let Some(last) = &self.last {
             // The server never has another epoch.
-            assert_eq!(mark.epoch, last.epoch, "P2");
+            assert_eq!(mark.local_epoch, last.local_epoch, "P2");
             assert!(
                 revision >= number(last.revision.as_ref()),
                 "P2: {last:?}, {mark:?}"

@@ -109,7 +109,10 @@ impl Listener {
                     self.wants(&point.state),
                     "not the state at the mark"
                 );
-                assert_eq!((mark.epoch, mark.complete), (point.epoch, point.complete));
+                assert_eq!(
+                    (mark.local_epoch, mark.complete),
+                    (point.epoch, point.complete)
+                );
                 assert_eq!(mark.initial, self.fresh);
                 assert!(revision >= self.revision, "marks go back");
                 self.revision = revision;

@@ -49,7 +49,7 @@ fn marks_follow_the_publications_that_differ() {
     let Polled::Delta(Delta::Mark(mark)) = rig.0.poll(id) else {
         panic!("no mark")
     };
-    assert_eq!((mark.epoch, mark.initial), (1, false));
+    assert_eq!((mark.local_epoch, mark.initial), (1, false));
 }
 
 #[test]

@@ -67,8 +67,9 @@ pub struct Published {
     pub revision: Option<Revision>,
     /// Everything up to that revision is there; otherwise more of it may follow.
     pub complete: bool,
-    /// How many rewinds came before: revisions of different epochs do not compare.
-    pub epoch: u64,
+    /// How many rewinds came before, whether or not the source has a name for that: revisions are only
+    /// comparable within one of these.
+    pub local_epoch: u64,
     /// It was restored from a snapshot, and the source has not confirmed it yet: so it may be old.
     pub restored: bool,
 }
