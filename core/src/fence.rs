@@ -10,12 +10,11 @@ use crate::output::Command;
 use crate::probe::{canary, reach};
 use crate::time::Timestamp;
 
-/// A moment at which somebody wanted to know what the source holds: see [`Informer::fence`]. It
-/// belongs to the informer that put it up, and means nothing to another one.
+/// A moment at which somebody wanted to know what the source holds: see [`Informer::fence`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fence {
     /// The newest attempt that may have begun before.
-    after: u64,
+    after: Attempt,
 }
 
 /// Why there is no fence.
@@ -31,12 +30,13 @@ pub enum FenceError {
 
 impl Fence {
     /// Whether the cache holds whatever the source held at that moment, or something newer, given
-    /// the attempt of [`Informer::last_read`].
+    /// the attempt of [`Informer::last_read`]. No read of another informer passes it.
     #[must_use]
     pub fn is_passed_by(self, read: Option<Attempt>) -> bool {
         read.is_some_and(|attempt| {
-            let under_way = canary!(FencePassedByEarlierRead) && attempt.number() == self.after;
-            under_way || attempt.number() > self.after
+            let under_way = canary!(FencePassedByEarlierRead) && attempt == self.after;
+            let later = attempt.of() == self.after.of() && attempt.number() > self.after.number();
+            under_way || later
         })
     }
 }
@@ -63,11 +63,11 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         }
         if let Some(attempt) = self.unbegun_list() {
             reach!("fence shared by a list that has not begun");
-            let after = attempt.number().saturating_sub(1);
+            let after = Attempt::new(attempt.number().saturating_sub(1), self.seed);
             return Ok(Fence { after });
         }
         reach!("fence put up while a list runs", self.list.is_some());
-        let after = self.attempts;
+        let after = Attempt::new(self.attempts, self.seed);
         if !canary!(FenceAsksNobody) {
             self.verify(now, Verify::Versions);
         }

@@ -81,6 +81,7 @@ impl<K: Key, V: Clone + Debug, S: BuildHasher + Clone> Informer<K, V, S> {
         // All fields are named, so that a new one cannot be forgotten.
         let Self {
             config,
+            seed: _,
             cache,
             same: _,
             now,

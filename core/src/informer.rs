@@ -41,11 +41,16 @@ pub enum Verify {
 /// The same configuration, seed and sequence of calls give the same outputs, in any process and on
 /// any target (P11). No sequence of calls and no content makes it panic (P12).
 ///
+/// A clone is the same engine once more, attempts and subscribers included: to see what would happen. Of
+/// two that drive the same source only one should be.
+///
 /// `K` is the key, `V` the value (`Arc<T>` is the usual choice, since values are cloned into
 /// deltas), `S` the hasher: seeded, so that a hostile source cannot choose colliding keys.
 #[derive(Clone)]
 pub struct Informer<K: Key, V, S = SeededState> {
     pub(crate) config: Config,
+    /// What also tells its attempts and ids from those of other informers.
+    pub(crate) seed: u64,
     pub(crate) cache: Cache<K, V, S>,
     /// Whether two values are the same content.
     pub(crate) same: fn(&V, &V) -> bool,
@@ -136,6 +141,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let config = config.sanitized();
         let (timing, limits) = (&config.timing, &config.limits);
         Self {
+            seed,
             // A subscriber in the middle of a pass holds two positions.
             cache: Cache::new(
                 hasher,

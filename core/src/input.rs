@@ -8,23 +8,41 @@ use crate::digest::Digest;
 use crate::key::Key;
 use crate::token::{Epoch, Incarnation, Revision, VersionRef};
 
-/// One numbered list or watch of one informer. What arrives for an attempt that is over is ignored.
-///
-/// It is only a number: hand it to no informer but the one that gave it out, which could not tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Attempt(pub(crate) u64);
+/// One numbered list or watch of one informer. What arrives for an attempt that is over is ignored, and
+/// so is what arrives for one of an informer with another seed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Attempt {
+    number: u64,
+    /// Whose it is: the informer's seed, which is shown to nobody.
+    of: u64,
+}
 
 impl Attempt {
+    pub(crate) const fn new(number: u64, of: u64) -> Self {
+        Self { number, of }
+    }
+
+    /// The seed of the informer that made it.
+    pub(crate) const fn of(self) -> u64 {
+        self.of
+    }
+
     /// The attempt's number: 1 for the first one of an informer.
     #[must_use]
     pub const fn number(self) -> u64 {
-        self.0
+        self.number
+    }
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Attempt({})", self.number)
     }
 }
 
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#{}", self.0)
+        write!(f, "#{}", self.number)
     }
 }
 

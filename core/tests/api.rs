@@ -104,6 +104,36 @@ fn nothing_is_found_nor_removed_by_an_id_of_another_informer() {
     assert!(one.informer.remove_index(mine.0) && one.informer.remove_key_order(mine.1));
 }
 
+/// A loop that has several informers may mix their answers up: better none than another's.
+#[test]
+fn nothing_is_heard_of_an_attempt_of_another_informer() {
+    let (mut one, mut other) = two();
+    let [mine, its] = [&mut one, &mut other].map(|rig| rig.expect_watch(10));
+    assert_eq!(mine.number(), its.number());
+    assert_ne!(mine, its);
+    one.opened(its);
+    one.put(its, 11, "a", 2);
+    assert_eq!(one.informer.cache().get("a"), Some(&1));
+    one.opened(mine);
+    one.put(mine, 11, "a", 2);
+    assert_eq!(one.informer.cache().get("a"), Some(&2));
+}
+
+#[test]
+fn a_fence_is_passed_by_no_read_of_another_informer() {
+    let fresh = SourceProfile {
+        fresh_lists: true,
+        ..plain_profile()
+    };
+    let mut one = Rig::new(config(fresh));
+    let fence = one.informer.fence(one.now).unwrap();
+    let (_, other) = two();
+    assert!(!fence.is_passed_by(other.informer.last_read()));
+    let list = one.expect_list();
+    one.list(list, 10, &[("a", 1)]);
+    assert!(fence.is_passed_by(one.informer.last_read()));
+}
+
 #[test]
 fn nothing_is_handed_to_a_subscriber_of_another_informer() {
     let (mut one, mut other) = two();

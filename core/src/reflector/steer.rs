@@ -191,7 +191,7 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
 
     fn next_attempt(&mut self) -> Attempt {
         self.attempts = self.attempts.saturating_add(1);
-        Attempt(self.attempts)
+        Attempt::new(self.attempts, self.seed)
     }
 
     fn new_snapshot(&mut self, reason: ListReason) -> Box<Snapshot<K, V>> {
