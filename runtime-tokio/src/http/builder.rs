@@ -104,13 +104,24 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::InvalidUrl(words) => write!(f, "the base URL: {words}"),
-            Self::Credentials => f.write_str("the base URL must not carry credentials"),
+            Self::Credentials => f.write_str(
+                "the base URL must not carry credentials: send them as a header, which is never shown",
+            ),
             Self::InvalidCollection(name) => write!(f, "{name:?} cannot be a collection's name"),
-            Self::ReservedHeader(name) => write!(f, "the header {name} cannot be set"),
+            Self::ReservedHeader(name) => write!(
+                f,
+                "the header {name} belongs to the connection or the protocol: leave it out"
+            ),
             Self::InvalidRoot(words) => write!(f, "a root certificate cannot be read: {words}"),
             Self::InvalidIdentity(words) => write!(f, "the client certificate: {words}"),
-            Self::NoRoots(None) => f.write_str("there is no root certificate"),
-            Self::NoRoots(Some(words)) => write!(f, "there is no root certificate: {words}"),
+            Self::NoRoots(None) => f.write_str(
+                "there is no root certificate, so that no server can be trusted: add one as PEM",
+            ),
+            Self::NoRoots(Some(words)) => write!(
+                f,
+                "there is no root certificate, so that no server can be trusted: add one as PEM, or \
+                 mend the platform's: {words}"
+            ),
             Self::Tls(words) => write!(f, "TLS: {words}"),
             Self::Mapping(error) => write!(f, "the mapping: {error}"),
         }

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
+use super::export::EXPORT_FORMAT;
 use super::object::Precondition;
 
 /// Why a transaction was refused. Nothing has changed then.
@@ -25,6 +26,8 @@ pub enum WriteError {
     },
     /// The key is empty, too long or holds control characters.
     KeyInvalid {
+        /// The key; of a longer one its first 64 bytes.
+        key: String,
         /// What is wrong with it.
         problem: KeyProblem,
     },
@@ -94,11 +97,11 @@ pub enum KeyProblem {
 impl fmt::Display for KeyProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("the key is empty"),
+            Self::Empty => f.write_str("is empty"),
             Self::TooLong { bytes, limit } => {
-                write!(f, "the key is {bytes} bytes long, the limit is {limit}")
+                write!(f, "is {bytes} bytes long, the limit is {limit}")
             }
-            Self::ControlCharacter => f.write_str("the key holds a control character"),
+            Self::ControlCharacter => f.write_str("holds a control character"),
         }
     }
 }
@@ -124,7 +127,7 @@ impl fmt::Display for WriteError {
                 write!(f, "{key:?} does not exist, but {wanted} was asked for")
             }
             Self::NotFound { key } => write!(f, "there is no object {key:?}"),
-            Self::KeyInvalid { problem } => problem.fmt(f),
+            Self::KeyInvalid { key, problem } => write!(f, "the key {key:?} {problem}"),
             Self::DuplicateKey { key } => {
                 write!(f, "{key:?} is changed twice in one transaction")
             }
@@ -223,7 +226,10 @@ pub enum OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NameInvalid { name } => write!(f, "{name:?} cannot be a collection's name"),
+            Self::NameInvalid { name } => write!(
+                f,
+                "{name:?} cannot be a collection's name: take 1 to 128 of A-Z a-z 0-9 . _ -"
+            ),
             Self::Entropy { message } => write!(f, "no random bytes for an epoch: {message}"),
         }
     }
@@ -274,12 +280,17 @@ pub enum RestoreError {
 impl fmt::Display for RestoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownFormat { format } => write!(f, "unknown export format {format}"),
+            Self::UnknownFormat { format } => write!(
+                f,
+                "the export has format {format}, and this version reads {EXPORT_FORMAT} only"
+            ),
             Self::OtherCollection { have, export } => {
                 write!(f, "the export is of {export:?}, not of {have:?}")
             }
             Self::Open(error) => error.fmt(f),
-            Self::EpochInvalid { epoch } => write!(f, "{epoch:?} is not an epoch"),
+            Self::EpochInvalid { epoch } => {
+                write!(f, "{epoch:?} is not an epoch: 1 to 64 of A-Z a-z 0-9 _ -")
+            }
             Self::VersionsInvalid {
                 key,
                 uid,

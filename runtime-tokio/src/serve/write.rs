@@ -199,6 +199,9 @@ pub(super) fn checked_objects(
     Ok(objects)
 }
 
+/// How much of a key that cannot be one is shown.
+const SHOWN_KEY_BYTES: usize = 64;
+
 fn check_key(key: &str, options: &CollectionOptions) -> Result<(), WriteError> {
     let (bytes, limit) = (key.len(), options.max_key_bytes);
     let problem = if key.is_empty() {
@@ -210,7 +213,12 @@ fn check_key(key: &str, options: &CollectionOptions) -> Result<(), WriteError> {
     } else {
         return Ok(());
     };
-    Err(WriteError::KeyInvalid { problem })
+    // It may be as long as a body.
+    let shown = key.get(..key.floor_char_boundary(SHOWN_KEY_BYTES));
+    Err(WriteError::KeyInvalid {
+        key: shown.unwrap_or_default().into(),
+        problem,
+    })
 }
 
 fn checked_value(

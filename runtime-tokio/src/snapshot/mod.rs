@@ -165,7 +165,11 @@ impl SnapshotFailure {
 impl fmt::Display for SnapshotFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io { path, message, .. } => write!(f, "{}: {message}", path.display()),
+            Self::Io { path, message, .. } => write!(
+                f,
+                "{}: {message}: check the path and who may write there",
+                path.display()
+            ),
             Self::Content(error) => error.fmt(f),
             Self::Panicked(words) => write!(f, "the values' code panicked: {words}"),
         }

@@ -143,8 +143,8 @@ fn an_invalid_export_is_refused_and_changes_nothing() {
     }
     let twice = RestoreError::Object(WriteError::DuplicateKey { key: "a".into() });
     assert_eq!(refused(&|e| e.objects.push(object("a", 1, 1))), twice);
-    let problem = KeyProblem::Empty;
-    let empty = RestoreError::Object(WriteError::KeyInvalid { problem });
+    let (key, problem) = (String::new(), KeyProblem::Empty);
+    let empty = RestoreError::Object(WriteError::KeyInvalid { key, problem });
     assert_eq!(refused(&|e| e.objects.push(object("", 1, 1))), empty);
     assert_eq!(rig.things.export(), before);
 

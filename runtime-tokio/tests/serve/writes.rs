@@ -64,7 +64,10 @@ fn a_transaction_happens_whole_or_not_at_all() {
     let problem = KeyProblem::ControlCharacter;
     assert_eq!(
         refused(vec![put("\u{7f}", Precondition::None)]),
-        WriteError::KeyInvalid { problem }
+        WriteError::KeyInvalid {
+            key: "\u{7f}".into(),
+            problem
+        }
     );
     assert_eq!(rig.things.export(), before);
 
@@ -112,12 +115,21 @@ fn limits_refuse_with_their_number() {
             .map(|written| written.version)
     };
     let problem = KeyProblem::TooLong { bytes: 5, limit: 4 };
-    assert_eq!(
-        put("abcde", json!(1)),
-        Err(WriteError::KeyInvalid { problem })
-    );
-    let problem = KeyProblem::Empty;
-    assert_eq!(put("", json!(1)), Err(WriteError::KeyInvalid { problem }));
+    let invalid = |key: &str, problem| WriteError::KeyInvalid {
+        key: key.into(),
+        problem,
+    };
+    assert_eq!(put("abcde", json!(1)), Err(invalid("abcde", problem)));
+    let words = invalid("abcde", problem).to_string();
+    assert_eq!(words, "the key \"abcde\" is 5 bytes long, the limit is 4");
+    let long = "é".repeat(1_000);
+    let problem = KeyProblem::TooLong {
+        bytes: 2_000,
+        limit: 4,
+    };
+    let shown = "é".repeat(32);
+    assert_eq!(put(&long, json!(1)), Err(invalid(&shown, problem)));
+    assert_eq!(put("", json!(1)), Err(invalid("", KeyProblem::Empty)));
     let key = String::from("a");
     let large = WriteError::ValueTooLarge {
         key: key.clone(),
