@@ -64,6 +64,7 @@ mod digest;
 mod fence;
 #[cfg(feature = "simulated")]
 mod fingerprint;
+pub mod frame;
 pub mod guide;
 mod hash;
 pub mod index;
@@ -83,6 +84,8 @@ pub mod snapshot;
 mod table;
 mod time;
 mod token;
+#[cfg(feature = "wire")]
+pub mod wire;
 mod words;
 
 pub use config::{

@@ -7,10 +7,8 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use reflet_core::{
-    Body, Change, Digest, Epoch, Event, Failure, Incarnation, Input, Item, Removal, Revision,
-    SourceProfile, VersionRef, WatchFrom,
-};
+pub use reflet_core::frame::{Commit, Decoder, Envelope, Frame, Payload};
+use reflet_core::{Epoch, Failure, Input, Revision, SourceProfile, WatchFrom};
 
 /// How many frames are handed to the engine before other tasks get their turn.
 const FRAMES_PER_TURN: usize = 256;
@@ -72,93 +70,6 @@ pub struct WatchRequest {
     pub from: WatchFrom,
     /// The epoch that the start belongs to, where the source has epochs.
     pub epoch: Option<Epoch>,
-}
-
-/// One thing that a source read: an object, a change, or a word about the stream.
-pub enum Frame<'a, V> {
-    /// An object of a page or of an initial stream, or one that was created or updated.
-    Upsert {
-        /// Its key, version and size.
-        envelope: Envelope<'a>,
-        /// Its payload.
-        payload: Payload<'a, V>,
-        /// The transaction that made the change, on a watch; `None` in a page.
-        commit: Option<Commit>,
-    },
-    /// An object was deleted.
-    Delete {
-        /// Its key.
-        key: &'a str,
-        /// The version of the delete or of the last state, where the source gives one.
-        version: Option<VersionRef<'a>>,
-        /// The incarnation of the object that went, where the source gives it.
-        incarnation: Option<Incarnation>,
-        /// The last state, where the source gives it.
-        last: Option<Payload<'a, V>>,
-        /// The size on the wire, in bytes.
-        size: usize,
-        /// The transaction that made the change.
-        commit: Commit,
-    },
-    /// Something whose key could not even be read.
-    Undecodable {
-        /// The size on the wire, in bytes.
-        size: usize,
-        /// What was wrong, and where.
-        error: String,
-    },
-    /// The transaction that made this revision is complete.
-    BatchEnd(Revision),
-    /// The initial stream is complete.
-    InitialEnd(Option<Revision>),
-    /// Everything up to the revision has been handed over.
-    Progress(Revision, Option<Digest>),
-    /// A sign of life.
-    Heartbeat,
-    /// Something changed: look again.
-    Hint,
-}
-
-/// What is known of an object without decoding its payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Envelope<'a> {
-    /// Its key.
-    pub key: &'a str,
-    /// Its version.
-    pub version: VersionRef<'a>,
-    /// Its incarnation, where the source tells re-created objects apart.
-    pub incarnation: Option<Incarnation>,
-    /// Its size on the wire, in bytes.
-    pub size: usize,
-}
-
-/// Where a change stands in the source's history.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Commit {
-    /// The revision of the transaction, where the source gives it.
-    pub revision: Option<Revision>,
-    /// The revision of the transaction before it on the same stream, where the source gives it.
-    pub previous: Option<Revision>,
-}
-
-/// Decodes a payload; the error says what is wrong, in words for a human.
-pub type Decoder<V> = dyn Fn(&[u8]) -> Result<V, String> + Send + Sync;
-
-/// An object's payload.
-pub enum Payload<'a, V> {
-    /// The value itself.
-    Value(V),
-    /// Its bytes, decoded only if the cache does not hold that version already.
-    Encoded(&'a [u8], &'a Decoder<V>),
-}
-
-impl<V> Payload<'_, V> {
-    fn decode(self) -> Result<V, String> {
-        match self {
-            Self::Value(value) => Ok(value),
-            Self::Encoded(bytes, decode) => decode(bytes),
-        }
-    }
 }
 
 /// The engine's side of a sink: what may be done while the engine is locked.
@@ -238,7 +149,8 @@ impl<V: Clone> Sink<V> {
         let mut held = Vec::with_capacity(frames.len());
         self.engine.with(&mut |port| {
             port.look_ahead(&mut frames.iter().filter_map(Frame::key));
-            held.extend(frames.iter().map(|frame| frame.is_held(port)));
+            let held_by = |frame: &Frame<'_, V>| frame.encoded().is_some_and(|at| port.holds(at));
+            held.extend(frames.iter().map(held_by));
         });
         let decoded = frames
             .into_iter()
@@ -247,7 +159,7 @@ impl<V: Clone> Sink<V> {
         let mut decoded: Vec<_> = decoded.collect();
         self.engine.with(&mut |port| {
             for frame in decoded.drain(..) {
-                frame.hand_over(port);
+                frame.hand_over(|input| port.handle(input));
             }
         });
     }
@@ -260,162 +172,4 @@ impl<V: Clone> Sink<V> {
             }
         });
     }
-}
-
-impl<'a, V> Frame<'a, V> {
-    fn key(&self) -> Option<&str> {
-        match self {
-            Frame::Upsert { envelope, .. } => Some(envelope.key),
-            Frame::Delete { key, .. } => Some(key),
-            Frame::Undecodable { .. }
-            | Frame::BatchEnd(_)
-            | Frame::InitialEnd(_)
-            | Frame::Progress(..)
-            | Frame::Heartbeat
-            | Frame::Hint => None,
-        }
-    }
-
-    /// Whether decoding the payload can be spared.
-    fn is_held(&self, port: &dyn Port<V>) -> bool {
-        match self {
-            Frame::Upsert {
-                envelope,
-                payload: Payload::Encoded(..),
-                ..
-            } => port.holds(envelope),
-            Frame::Upsert { .. }
-            | Frame::Delete { .. }
-            | Frame::Undecodable { .. }
-            | Frame::BatchEnd(_)
-            | Frame::InitialEnd(_)
-            | Frame::Progress(..)
-            | Frame::Heartbeat
-            | Frame::Hint => false,
-        }
-    }
-
-    fn decode(self, held: bool) -> Decoded<'a, V> {
-        match self {
-            Frame::Upsert {
-                envelope,
-                payload,
-                commit,
-            } => {
-                let body = if held {
-                    Ok(None)
-                } else {
-                    payload.decode().map(Some)
-                };
-                Decoded::Upsert {
-                    envelope,
-                    body,
-                    commit,
-                }
-            }
-            Frame::Delete {
-                key,
-                version,
-                incarnation,
-                last,
-                size,
-                commit,
-            } => {
-                // A delete needs no payload: one that cannot be decoded is as good as none.
-                let last = last.and_then(|last| last.decode().ok());
-                Decoded::Delete {
-                    removal: Removal {
-                        key,
-                        version,
-                        incarnation,
-                        last,
-                        size,
-                    },
-                    commit,
-                }
-            }
-            Frame::Undecodable { size, error } => Decoded::Undecodable { size, error },
-            Frame::BatchEnd(revision) => Decoded::Word(Input::BatchEnd { revision }),
-            Frame::InitialEnd(revision) => Decoded::Word(Input::InitialEnd { revision }),
-            Frame::Progress(revision, digest) => {
-                Decoded::Word(Input::Progress { revision, digest })
-            }
-            Frame::Heartbeat => Decoded::Word(Input::Heartbeat),
-            Frame::Hint => Decoded::Word(Input::Hint),
-        }
-    }
-}
-
-/// A frame whose payload has been decoded, outside the engine's lock.
-enum Decoded<'a, V> {
-    /// The value, `None` where the cache holds it, or why it could not be decoded.
-    Upsert {
-        envelope: Envelope<'a>,
-        body: Result<Option<V>, String>,
-        commit: Option<Commit>,
-    },
-    Delete {
-        removal: Removal<'a, Arc<str>, V>,
-        commit: Commit,
-    },
-    Undecodable {
-        size: usize,
-        error: String,
-    },
-    Word(Input<'a, Arc<str>, V>),
-}
-
-impl<V> Decoded<'_, V> {
-    fn hand_over(self, port: &mut dyn Port<V>) {
-        match self {
-            Decoded::Upsert {
-                envelope,
-                body,
-                commit,
-            } => {
-                let error;
-                let body = match body {
-                    Ok(Some(value)) => Body::Value(value),
-                    Ok(None) => Body::Unchanged,
-                    Err(words) => {
-                        error = words;
-                        Body::Undecodable(&error)
-                    }
-                };
-                let Envelope {
-                    key,
-                    version,
-                    incarnation,
-                    size,
-                } = envelope;
-                let item = Item {
-                    key,
-                    version,
-                    incarnation,
-                    size,
-                    body,
-                };
-                port.handle(match commit {
-                    Some(commit) => event(Change::Upsert(item), commit),
-                    None => Input::Item(item),
-                });
-            }
-            Decoded::Delete { removal, commit } => {
-                port.handle(event(Change::Delete(removal), commit))
-            }
-            Decoded::Undecodable { size, error } => port.handle(Input::Undecodable {
-                size,
-                error: &error,
-            }),
-            Decoded::Word(input) => port.handle(input),
-        }
-    }
-}
-
-fn event<'a, V>(change: Change<'a, Arc<str>, V>, commit: Commit) -> Input<'a, Arc<str>, V> {
-    Input::Event(Event {
-        change,
-        revision: commit.revision,
-        previous: commit.previous,
-    })
 }

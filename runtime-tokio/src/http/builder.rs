@@ -11,10 +11,10 @@ use http::header::{
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use reflet_core::wire::parts::encode;
 use serde::de::DeserializeOwned;
 
 use super::connect::{Connect, Dial, Target, TcpConnector};
-use super::path::encode;
 use super::request::Client;
 use super::rest::MappingError;
 use super::tls::{Identity, Roots, Tls};

@@ -23,13 +23,9 @@
 
 mod builder;
 mod connect;
-mod envelope;
-mod events;
 mod failure;
 mod gzip;
-mod lines;
 mod list;
-mod path;
 mod pieces;
 mod poll;
 mod redirect;
@@ -52,7 +48,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reflet_core::{Class, Failure, FailureClass, Feed, RevisionOrder, SourceProfile, WatchFrom};
+use reflet_core::wire::parts::{in_words, profile};
+use reflet_core::{Failure, FailureClass, SourceProfile, WatchFrom};
 use serde::de::DeserializeOwned;
 
 pub use self::builder::{BuildError, HttpLimits, HttpSourceBuilder, OwnProtocol};
@@ -119,17 +116,8 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Source for HttpSource<T> {
                 .saturating_add(timing.idle_interval.max(timing.busy_interval)),
         };
         SourceProfile {
-            feed: Feed::ListWatch,
-            class: Class::Pinned,
-            order: RevisionOrder::Ordered,
-            batch_ends: true,
-            predecessors: true,
-            digests: true,
-            versions_ordered: true,
-            commit_revisions: true,
-            heartbeat: Some(heartbeat),
             fresh_lists: self.fresh_lists,
-            ..SourceProfile::default()
+            ..profile(heartbeat)
         }
     }
 
@@ -139,7 +127,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Source for HttpSource<T> {
         sink: &mut Sink<Self::Value>,
     ) -> Result<(), Failure> {
         let limit = self.limits.page_bytes;
-        let decoder = &envelope::decode::<T>;
+        let decoder = &decode::<T>;
         let listed = list::page(&self.client, &self.path, &request, limit, decoder, sink).await;
         listed.map_err(|failure| self.client.discreet(failure))
     }
@@ -160,7 +148,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Source for HttpSource<T> {
             }
         };
         let (client, path, epoch) = (&self.client, &self.path, epoch.as_ref());
-        let decoder = &envelope::decode::<T>;
+        let decoder = &decode::<T>;
         let watch = Watch {
             client,
             path,
@@ -180,6 +168,14 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Source for HttpSource<T> {
             }
         };
         ended.map_err(|failure| client.discreet(failure))
+    }
+}
+
+/// Decodes payloads of one type.
+fn decode<T: DeserializeOwned>(json: &[u8]) -> Result<Arc<T>, String> {
+    match serde_json::from_slice(json) {
+        Ok(value) => Ok(Arc::new(value)),
+        Err(error) => Err(in_words(&error)),
     }
 }
 

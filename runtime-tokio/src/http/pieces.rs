@@ -5,12 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::envelope::Source;
-use super::lines::split;
-use super::sse::Event;
+use reflet_core::wire::parts::{Lossy, split};
 
-/// How many times the limit something may be long before the stream is given up.
-pub(super) const GIVE_UP_FACTOR: usize = 8;
+use super::sse::Event;
 
 /// What a transport brings, in the order in which it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,18 +26,11 @@ pub(super) enum Piece {
     Retry(Duration),
 }
 
-/// An event is longer than anybody may be expected to read to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Endless {
-    /// How many bytes of it came.
-    pub(super) bytes: usize,
-}
-
 /// One event as it came.
 #[derive(Clone, Copy)]
 pub(super) enum Entry<'a> {
     /// Its JSON; nothing at all is a heartbeat.
-    Json(&'a str, &'a Source<'a>, Labels<'a>),
+    Json(&'a str, &'a Lossy<'a>, Labels<'a>),
     /// It was too long to be kept: so many bytes.
     TooLong(usize),
 }
@@ -61,7 +51,7 @@ impl<'a> Entry<'a> {
     }
 
     /// An event of whose framing nothing is known.
-    pub(super) fn json(json: &'a str, source: &'a Source<'a>) -> Self {
+    pub(super) fn json(json: &'a str, source: &'a Lossy<'a>) -> Self {
         Self::Json(json, source, Labels::default())
     }
 }
@@ -69,7 +59,7 @@ impl<'a> Entry<'a> {
 /// The text of an event, and its labels.
 pub(super) struct Text<'a> {
     /// `Err`: it has so many bytes, which are too many.
-    source: Result<Source<'a>, usize>,
+    source: Result<Lossy<'a>, usize>,
     labels: Labels<'a>,
 }
 
@@ -114,10 +104,10 @@ pub(super) fn texts(pieces: &[Piece], limit: usize) -> impl Iterator<Item = Text
 }
 
 /// An event; `Err`: it has so many bytes, which are too many.
-fn within(event: &[u8], limit: usize) -> Result<Source<'_>, usize> {
+fn within(event: &[u8], limit: usize) -> Result<Lossy<'_>, usize> {
     match event.len() {
         bytes if bytes > limit => Err(bytes),
-        _ => Ok(Source::new(event)),
+        _ => Ok(Lossy::new(event)),
     }
 }
 

@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use reflet_core::wire::parts::{
+    Asked, Elements, Events, Lossy, Parsed, Path, Text, in_words, malformed, same_epoch, stamped,
+};
 use reflet_core::{Epoch, Failure, FailureClass, Revision};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::time::{Instant, sleep_until};
 
-use super::envelope::{Elements, Polled, Source, in_words};
-use super::events::Events;
-use super::failure::{Asked, malformed};
-use super::list::{same_epoch, stamped};
-use super::path::Path;
-use super::pieces::Entry;
 use super::request::{Answer, Client};
 use crate::probe::reach;
 use crate::source::{Decoder, Frame, Sink};
@@ -42,6 +41,17 @@ impl Default for PollTiming {
     }
 }
 
+/// The answer to a poll.
+#[derive(Debug, Deserialize)]
+struct Polled<'a> {
+    #[serde(borrow)]
+    revision: Text<'a>,
+    #[serde(borrow, default)]
+    epoch: Option<Text<'a>>,
+    #[serde(borrow)]
+    events: &'a RawValue,
+}
+
 /// Where a watch by polls has got to.
 struct Place {
     from: Revision,
@@ -58,7 +68,7 @@ pub(super) async fn follow<V: Clone + Send + Sync + 'static>(
     decoder: &Decoder<V>,
     sink: &mut Sink<V>,
 ) -> Result<(), Failure> {
-    let mut events = Events::new(decoder);
+    let mut events = Events::default();
     let mut place = Place {
         from: start.0.clone(),
         epoch: start.1.cloned(),
@@ -94,7 +104,8 @@ pub(super) async fn follow<V: Clone + Send + Sync + 'static>(
         if nothing {
             quiet(answer, &mut place, sink).await?;
         } else {
-            news(answer, max_bytes, &mut place, &mut events, sink).await?;
+            let limit = max_bytes;
+            news(answer, limit, &mut place, &mut events, decoder, sink).await?;
         }
         let interval = if place.from != before {
             timing.busy_interval
@@ -135,14 +146,15 @@ async fn news<V: Clone + Send + Sync + 'static>(
     answer: Answer<'_>,
     max_bytes: usize,
     place: &mut Place,
-    events: &mut Events<'_, V>,
+    events: &mut Events,
+    decoder: &Decoder<V>,
     sink: &mut Sink<V>,
 ) -> Result<(), Failure> {
     answer.check_content("JSON")?;
     let epoch = answer.epoch()?;
     let alive = || sink.frame(Frame::Heartbeat);
     let body = answer.collect(max_bytes, alive).await?;
-    let source = Source::new(&body);
+    let source = Lossy::new(&body);
     let polled: Polled<'_> = serde_json::from_str(source.text())
         .map_err(|error| malformed(&format!("the answer to a poll: {}", in_words(&error))))?;
     let mut elements = Elements::of(polled.events.get())
@@ -153,13 +165,15 @@ async fn news<V: Clone + Send + Sync + 'static>(
         let turn = elements.by_ref().take(EVENTS_PER_TURN);
         let turn = turn.map(|json| {
             let json = json.map_err(|error| malformed(&in_words(&error)))?;
-            Ok(Entry::json(json, &source))
+            Ok(Parsed::read(json, &source))
         });
         let turn: Vec<_> = turn.collect::<Result<_, Failure>>()?;
         if turn.is_empty() {
             break;
         }
-        events.feed(&turn, sink).await?;
+        let (frames, outcome) = events.frames(&turn, decoder);
+        sink.feed(frames).await;
+        outcome?;
     }
     place.advance(&revision);
     sink.feed(vec![Frame::Progress(revision, None)]).await;

@@ -8,7 +8,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::builder::host_and_port;
 use super::connect::Target;
-use super::failure::shown;
+use reflet_core::wire::parts::shown;
 
 /// Where a redirect leads within the origin of `target`: the path to ask for. A redirect that asks
 /// to wait is none: the engine waits, as after any other answer that asks for it (P7).

@@ -21,11 +21,12 @@ use reflet_core::{Epoch, Failure, FailureClass, Revision};
 use tokio::time::{Instant, timeout};
 
 use super::connect::{BoxStream, Dial, Target};
-use super::failure::{self, Asked, malformed, retryable, transport, with_sources};
+use super::failure::{self, transport, with_sources};
 use super::gzip::Gunzip;
 use super::tls::Tls;
 use super::{redirect, secrets};
 use crate::probe::reach;
+use reflet_core::wire::parts::{Asked, malformed, retryable, shown};
 
 const REVISION: HeaderName = HeaderName::from_static("x-reflet-revision");
 const EPOCH: HeaderName = HeaderName::from_static("x-reflet-epoch");
@@ -327,7 +328,7 @@ impl Answer<'_> {
         };
         match content {
             Some(value) if !fits(value) => {
-                let shown = failure::shown(value.as_bytes());
+                let shown = shown(value.as_bytes());
                 Err(malformed(&format!("the content is {shown}, not {kind}")))
             }
             _ => Ok(()),

@@ -57,55 +57,10 @@ fn without_beginning(message: Box<str>, secret: &str) -> Box<str> {
     }
 }
 
-/// The words of a decoder without what they quote of a payload, whose values may be secrets: serde
-/// puts texts in double quotes, and variants that it does not know in backticks.
-pub(super) fn without_quotes(words: &str) -> String {
-    const VARIANT: &str = "unknown variant `";
-    let mut shown = String::with_capacity(words.len());
-    let mut rest = words;
-    while let Some(begin) = rest.find(['"', '`']) {
-        let (before, quote) = rest.split_at(begin);
-        shown.push_str(before);
-        let closing = quote.chars().next().unwrap_or('"');
-        let Some(content) = quote.get(1..) else { break };
-        let end = closed_at(content, closing);
-        let kept = closing == '`' && !format!("{shown}`").ends_with(VARIANT);
-        shown.push(closing);
-        shown.push_str(match kept {
-            true => content.get(..end).unwrap_or_default(),
-            false => "…",
-        });
-        rest = match content
-            .get(end..)
-            .and_then(|after| after.strip_prefix(closing))
-        {
-            Some(after) => {
-                shown.push(closing);
-                after
-            }
-            None => "",
-        };
-    }
-    shown.push_str(rest);
-    shown
-}
-
-/// Where a quotation ends; at the end of the text if nothing ends it.
-fn closed_at(content: &str, closing: char) -> usize {
-    let mut escaped = false;
-    let end = content.char_indices().find(|(_, c)| {
-        let here = *c == closing && !escaped;
-        escaped = *c == '\\' && closing == '"' && !escaped;
-        here
-    });
-    end.map_or(content.len(), |(at, _)| at)
-}
-
 #[cfg(not(feature = "simulated"))]
 #[cfg(test)]
 mod tests {
     use http::header::PROXY_AUTHORIZATION;
-    use proptest::prelude::*;
     use reflet_core::FailureClass;
 
     use super::*;
@@ -147,37 +102,5 @@ mod tests {
         assert_eq!(hidden("you sent hunter2hun"), "you sent [hidden]");
         assert_eq!(hidden("you sent hunt"), "you sent [hidden]");
         assert_eq!(hidden("you sent hun"), "you sent hun");
-    }
-
-    #[test]
-    fn what_a_decoder_quotes_of_a_payload_is_hidden() {
-        for (words, shown) in [
-            (
-                r#"invalid type: string "hun\"ter2", expected u64 at line 1 column 9"#,
-                r#"invalid type: string "…", expected u64 at line 1 column 9"#,
-            ),
-            (
-                "unknown variant `hunter2`, expected `on` or `off`",
-                "unknown variant `…`, expected `on` or `off`",
-            ),
-            ("missing field `upstream`", "missing field `upstream`"),
-            (
-                r#"invalid value: string "hunt"#,
-                r#"invalid value: string "…"#,
-            ),
-            ("unknown variant `hunt", "unknown variant `…"),
-        ] {
-            assert_eq!(without_quotes(words), shown);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_that_serde_quotes_is_shown(text in "[a-z\"\\\\`\u{e9}]{5,20}") {
-            let json = serde_json::to_string(&text).unwrap();
-            let error = serde_json::from_str::<u64>(&json).unwrap_err();
-            let shown = without_quotes(&error.to_string());
-            prop_assert!(shown.starts_with("invalid type: string \"…\", expected u64"), "{shown}");
-        }
     }
 }

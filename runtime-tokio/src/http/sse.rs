@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::pieces::{Endless, GIVE_UP_FACTOR};
+use reflet_core::wire::parts::{Endless, GIVE_UP_FACTOR};
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 

@@ -8,14 +8,13 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use reflet_core::{Epoch, Failure};
 
-use super::failure::{Asked, malformed, retryable};
-use super::lines::Lines;
-use super::pieces::{Endless, Entry, Piece, Text, texts};
+use super::pieces::{Entry, Piece, Text, texts};
 use super::request::{Answer, Client};
 use super::sse::{Decoder as ServerSent, Item};
 use super::websocket::{Message, Opening, Socket};
 use crate::probe::reach;
 use crate::source::{Frame, Sink};
+use reflet_core::wire::parts::{Asked, Endless, Lines, Part, malformed, retryable};
 
 /// An event that has grown by so many bytes is a sign of life: a long one on a slow network is no
 /// silence. One that hardly grows is.
@@ -255,7 +254,15 @@ impl Framing {
 
     fn push(&mut self, chunk: Bytes, pieces: &mut Vec<Piece>) -> Result<(), Endless> {
         match self {
-            Self::Lines(lines) => lines.push(chunk, pieces),
+            Self::Lines(lines) => {
+                let mut parts = Vec::new();
+                let outcome = lines.push(chunk, &mut parts);
+                pieces.extend(parts.into_iter().map(|part| match part {
+                    Part::Lines(lines) => Piece::Lines(lines),
+                    Part::TooLong(bytes) => Piece::TooLong(bytes),
+                }));
+                outcome
+            }
             Self::ServerSent { decoder, items, .. } => {
                 let outcome = decoder.push(&chunk, items);
                 for item in items.drain(..) {

@@ -29,10 +29,10 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message as Framed};
 
-use super::failure::{clip, malformed, retryable, with_sources};
-use super::pieces::GIVE_UP_FACTOR;
+use super::failure::with_sources;
 use super::request::{Answer, Client};
 use crate::probe::reach;
+use reflet_core::wire::parts::{GIVE_UP_FACTOR, clip, malformed, retryable};
 
 /// How much is taken from a connection before it is handed over.
 const READ_BYTES: usize = 64 << 10;

@@ -7,11 +7,11 @@ use reflet_core::{Failure, FailureClass, Revision};
 use super::mapping::{EventName, EventRevision, Events, Object, Refusals, Transactions};
 use super::object::{Known, told};
 use super::pointer::{Pointer, pick};
-use crate::http::envelope::{Source, in_words};
-use crate::http::failure::{self, Asked, malformed};
 use crate::http::pieces::{Entry, Labels};
 use crate::probe::{canary, reach};
 use crate::source::{Commit, Decoder, Frame, Sink};
+use reflet_core::wire::parts::{Asked, clip, malformed, refused, shown};
+use reflet_core::wire::parts::{Lossy, in_words};
 
 /// After so many events in a row that cannot be read the stream is not what the mapping says.
 const BAD_IN_A_ROW: u32 = 16;
@@ -45,7 +45,7 @@ struct Stamp {
 /// An event, taken apart.
 struct Parts<'a> {
     json: &'a str,
-    source: &'a Source<'a>,
+    source: &'a Lossy<'a>,
     labels: Labels<'a>,
     name: Option<&'a str>,
     object: Option<&'a str>,
@@ -154,7 +154,7 @@ impl<'m, V: Clone + Send + Sync + 'static> Reader<'m, V> {
     fn take_apart<'a>(
         &self,
         json: &'a str,
-        source: &'a Source<'a>,
+        source: &'a Lossy<'a>,
         labels: Labels<'a>,
     ) -> serde_json::Result<Parts<'a>> {
         let events = self.events;
@@ -219,7 +219,7 @@ impl<'m, V: Clone + Send + Sync + 'static> Reader<'m, V> {
             .iter()
             .find(|(names, _)| names.iter().any(|known| **known == *name));
         kind.map(|(_, kind)| *kind)
-            .ok_or_else(|| format!("the name {:?} is not known", failure::clip(&name)))
+            .ok_or_else(|| format!("the name {:?} is not known", clip(&name)))
     }
 
     fn change<'a>(&self, parts: &Parts<'a>, deleted: bool) -> Said<'a> {
@@ -317,9 +317,9 @@ impl<'m, V: Clone + Send + Sync + 'static> Reader<'m, V> {
             .and_then(|status| status.trim_matches('"').parse().ok());
         let Some(status) = status else {
             let words = format!("an error without a status: {message}");
-            return Failure::new(FailureClass::Unexpected, failure::clip(&words));
+            return Failure::new(FailureClass::Unexpected, clip(&words));
         };
-        let mut failure = failure::refused(Asked::Watch, status, None, &message);
+        let mut failure = refused(Asked::Watch, status, None, &message);
         failure.class = self.refusals.class(status, failure.class);
         failure
     }
@@ -331,7 +331,7 @@ impl<'m, V: Clone + Send + Sync + 'static> Reader<'m, V> {
             Some(Ok(Some(text))) => text,
             Some(Ok(None) | Err(_)) | None => Cow::Borrowed(parts.json),
         };
-        failure::shown(text.as_bytes())
+        shown(text.as_bytes())
     }
 
     fn tell<'f>(
@@ -436,7 +436,7 @@ fn own_id(parts: &Parts<'_>) -> Result<Revision, String> {
     id.ok_or_else(|| "an event without an id of its own, which is its revision".to_owned())
 }
 
-fn revision(found: Option<&str>, at: &Pointer, source: &Source<'_>) -> Result<Revision, String> {
+fn revision(found: Option<&str>, at: &Pointer, source: &Lossy<'_>) -> Result<Revision, String> {
     let text = told(found, "revision", at, source)?;
     let text = text.ok_or_else(|| format!("no revision at {:?}", at.to_string()))?;
     Ok(Revision::parse(&text))

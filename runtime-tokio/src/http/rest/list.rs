@@ -13,10 +13,10 @@ use super::object::told;
 use super::pointer::{Pointer, pick};
 use super::{Mapped, url};
 use crate::http::connect::Target;
-use crate::http::envelope::{Elements, Source, in_words};
-use crate::http::failure::{Asked, malformed};
 use crate::http::request::Answer;
 use crate::source::{Decoder, Frame, ListRequest, Sink};
+use reflet_core::wire::parts::{Asked, malformed};
+use reflet_core::wire::parts::{Elements, Lossy, in_words};
 
 /// How many items are turned into frames at a time: what is made of a page takes far less memory
 /// than the page.
@@ -179,7 +179,7 @@ async fn hand_over<V: Clone + Send + Sync + 'static>(
     sink: &mut Sink<V>,
 ) -> Result<(), Failure> {
     let (list, object) = (&rest.mapping.list, &rest.mapping.object);
-    let source = Source::new(body);
+    let source = Lossy::new(body);
     let words = Words::of(&source, rest)?;
     let elements = || {
         Elements::of(words.items)
@@ -251,7 +251,7 @@ struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    fn of(source: &'a Source<'_>, rest: &Mapped) -> Result<Self, Failure> {
+    fn of(source: &'a Lossy<'_>, rest: &Mapped) -> Result<Self, Failure> {
         let list = &rest.mapping.list;
         let not_json =
             |error: serde_json::Error| malformed(&format!("the page: {}", in_words(&error)));
@@ -310,7 +310,7 @@ fn named(pointer: &Pointer) -> String {
 fn newest(
     items: Elements<'_>,
     rest: &Mapped,
-    source: &Source<'_>,
+    source: &Lossy<'_>,
 ) -> Result<Option<Revision>, Failure> {
     let mut newest: Option<Revision> = None;
     for (index, json) in items.enumerate() {

@@ -39,6 +39,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
+use reflet_core::wire::parts::{Asked, Path};
 use reflet_core::{Failure, FailureClass, SourceProfile, WatchFrom};
 use serde::de::DeserializeOwned;
 
@@ -51,9 +52,8 @@ pub use self::mapping::{
 pub use self::pointer::{InvalidPointer, Pointer};
 
 use super::builder::{BuildError, Connected, HttpLimits, HttpSourceBuilder};
-use super::path::Path;
+use super::decode;
 use super::request::Client;
-use super::{envelope, failure};
 use crate::source::{ListRequest, Sink, Source, WatchRequest};
 
 /// A REST service whose objects are `T`s in JSON.
@@ -129,7 +129,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Source for RestSource<T> {
         request: ListRequest,
         sink: &mut Sink<Self::Value>,
     ) -> Result<(), Failure> {
-        let listed = list::page(&self.mapped, &request, &envelope::decode::<T>, sink).await;
+        let listed = list::page(&self.mapped, &request, &decode::<T>, sink).await;
         listed.map_err(|failure| self.mapped.client.discreet(failure))
     }
 
@@ -138,7 +138,7 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Source for RestSource<T> {
         request: WatchRequest,
         sink: &mut Sink<Self::Value>,
     ) -> Result<(), Failure> {
-        let decoder = &envelope::decode::<T>;
+        let decoder = &decode::<T>;
         let rest = &self.mapped;
         let ended = match (&rest.mapping.watch, &request.from) {
             (Watch::Changes(changes), WatchFrom::Revision(from)) => {
@@ -187,7 +187,7 @@ fn url(prefix: &str, path: &str, query: &BTreeMap<String, String>) -> Path {
 /// What a refused watch means, by the mapping's own statuses too.
 async fn refused(answer: super::request::Answer<'_>, refusals: &Refusals) -> Failure {
     let status = answer.status().as_u16();
-    let mut failure = answer.refusal(failure::Asked::Watch).await;
+    let mut failure = answer.refusal(Asked::Watch).await;
     failure.class = refusals.class(status, failure.class);
     failure
 }

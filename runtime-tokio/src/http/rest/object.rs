@@ -8,8 +8,8 @@ use reflet_core::{Incarnation, VersionRef};
 
 use super::mapping::{Object, Version};
 use super::pointer::{Pointer, pick, text};
-use crate::http::envelope::{Source, in_words, payload};
 use crate::source::{Commit, Decoder, Envelope, Frame};
+use reflet_core::wire::parts::{Lossy, in_words, payload};
 
 /// What is known of an object whose value was not decoded.
 pub(super) struct Known<'a> {
@@ -24,7 +24,7 @@ pub(super) struct Known<'a> {
 
 impl Object {
     /// Reads an object that is there; the error says what is wrong with it.
-    pub(super) fn read<'a>(&self, json: &'a str, source: &Source<'_>) -> Result<Known<'a>, String> {
+    pub(super) fn read<'a>(&self, json: &'a str, source: &Lossy<'_>) -> Result<Known<'a>, String> {
         let known = self.read_any(json, source)?;
         match &self.version {
             Version::Field { at, .. } if known.version.is_empty() && !known.deleted => {
@@ -38,7 +38,7 @@ impl Object {
     pub(super) fn read_any<'a>(
         &self,
         json: &'a str,
-        source: &Source<'_>,
+        source: &Lossy<'_>,
     ) -> Result<Known<'a>, String> {
         let stamp = match &self.version {
             Version::Content => None,
@@ -83,7 +83,7 @@ impl Object {
     pub(super) fn version<'a>(
         &self,
         json: &'a str,
-        source: &Source<'_>,
+        source: &Lossy<'_>,
     ) -> Result<Option<Cow<'a, str>>, String> {
         let Version::Field { at, .. } = &self.version else {
             return Ok(None);
@@ -98,7 +98,7 @@ pub(super) fn told<'a>(
     found: Option<&'a str>,
     what: &str,
     at: &Pointer,
-    source: &Source<'_>,
+    source: &Lossy<'_>,
 ) -> Result<Option<Cow<'a, str>>, String> {
     let at = || at.to_string();
     let text = text(found).map_err(|wrong| format!("the {what} at {:?} {wrong}", at()))?;
@@ -137,7 +137,7 @@ impl Known<'_> {
         &'f self,
         size: usize,
         commit: Option<Commit>,
-        source: &Source<'_>,
+        source: &Lossy<'_>,
         decoder: &'f Decoder<V>,
     ) -> Frame<'f, V> {
         Frame::Upsert {
@@ -158,7 +158,7 @@ impl Known<'_> {
         stamped: bool,
         size: usize,
         commit: Commit,
-        source: &Source<'_>,
+        source: &Lossy<'_>,
         decoder: &'f Decoder<V>,
     ) -> Frame<'f, V> {
         let version = Some(self.version()).filter(|version| stamped && !version.is_none());

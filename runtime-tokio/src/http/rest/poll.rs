@@ -13,11 +13,11 @@ use super::object::told;
 use super::pointer::pick;
 use super::stream::{Asked, placed};
 use super::{Mapped, refused, url};
-use crate::http::envelope::{Elements, Source, in_words};
-use crate::http::failure::malformed;
 use crate::http::pieces::Entry;
 use crate::http::request::Answer;
 use crate::source::{Decoder, Frame, Sink};
+use reflet_core::wire::parts::malformed;
+use reflet_core::wire::parts::{Elements, Lossy, in_words};
 
 /// How many events are looked at at a time.
 const EVENTS_PER_TURN: usize = 256;
@@ -109,7 +109,7 @@ async fn news<V: Clone + Send + Sync + 'static>(
     };
     let alive = || sink.frame(Frame::Heartbeat);
     let body = answer.collect(rest.limits.page_bytes, alive).await?;
-    let source = Source::new(&body);
+    let source = Lossy::new(&body);
     let wrong = |words: String| malformed(&format!("the answer to a poll: {words}"));
     let whole: &serde_json::value::RawValue =
         serde_json::from_str(source.text()).map_err(|error| wrong(in_words(&error)))?;

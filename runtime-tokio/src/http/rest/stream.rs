@@ -8,12 +8,12 @@ use super::events::Reader;
 use super::list::header_epoch;
 use super::mapping::{Changes, Hints, Refusals, Resume, Stream};
 use super::{Mapped, url};
-use crate::http::failure::malformed;
-use crate::http::path::{Path, encode};
 use crate::http::pieces::{Entry, Labels};
 use crate::http::request::Answer;
 use crate::http::transport::{Asking, Listener};
 use crate::source::{Decoder, Frame, Sink};
+use reflet_core::wire::parts::malformed;
+use reflet_core::wire::parts::{Path, encode};
 
 /// Where a watch is asked for.
 pub(super) struct Asked {

@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::rig::{Reply, Server, cut_stream, stream, watch};
 use super::watch::{EVENTS, heard};
-use crate::http::pieces::Endless;
 use crate::http::sse::{Decoder, Event, Item};
 use crate::http::{HttpLimits, HttpSource, Transport};
+use reflet_core::wire::parts::Endless;
 
 const LIMIT: usize = 64;
 

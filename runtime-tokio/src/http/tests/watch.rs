@@ -1,4 +1,3 @@
-use bytes::Bytes;
 use reflet_core::{FailureClass, WatchFrom};
 use serde_json::Value;
 
@@ -6,8 +5,6 @@ use super::rig::{
     Handed, Recorder, Reply, Server, Then, cut_stream, request_head, stream, stream_head, watch,
     watch_request, without_heartbeats, write,
 };
-use crate::http::lines::{Lines, split};
-use crate::http::pieces::{Endless, Piece};
 use crate::http::{HttpLimits, HttpSource};
 use crate::source::{Source, WatchRequest};
 
@@ -266,84 +263,6 @@ async fn a_line_without_an_end_costs_no_more_than_the_limit() {
     // The limit is 8 MiB, and eight times as much is given up.
     let sent = server.await.unwrap();
     assert!(sent < 66 << 20, "{sent}");
-}
-
-#[test]
-fn a_long_line_is_kept_up_to_the_limit_and_then_dropped() {
-    let limit = 1 << 20;
-    let mut lines = Lines::new(limit);
-    let mut pieces = Vec::new();
-    let chunk = Bytes::from(vec![b'x'; 10_000]);
-    let mut capacity = 0;
-    for _ in 0..800 {
-        lines.push(chunk.clone(), &mut pieces).unwrap();
-        capacity = capacity.max(lines.capacity());
-    }
-    assert!(capacity <= 2 * limit, "{capacity}");
-    assert_eq!(
-        lines.capacity(),
-        0,
-        "a line that is skipped takes no memory"
-    );
-    lines
-        .push(Bytes::from_static(b"yz\nnext\nre"), &mut pieces)
-        .unwrap();
-    assert_eq!(
-        pieces,
-        [
-            Piece::TooLong(8_000_002),
-            Piece::Lines(Bytes::from_static(b"next\n"))
-        ]
-    );
-    assert_eq!(lines.unfinished(), 2);
-    let mut endless = Ok(());
-    let mut pushed = 2;
-    while endless.is_ok() {
-        endless = lines.push(chunk.clone(), &mut pieces);
-        pushed += chunk.len();
-    }
-    assert_eq!(endless, Err(Endless { bytes: pushed }));
-    assert!(pushed <= 8 * limit + chunk.len());
-}
-
-#[test]
-fn what_is_too_long_does_not_depend_on_how_it_comes() {
-    let limit = 5;
-    for length in [5, 6, 40, 41] {
-        for end in ["\n", "\r\n"] {
-            let text = format!("a{end}{}{end}b{end}", "x".repeat(length));
-            let whole = split_up(&text, text.len(), limit);
-            for first in 1..text.len() {
-                assert_eq!(split_up(&text, first, limit), whole, "{text:?}, {first}");
-            }
-            assert_eq!(whole.1, length > 8 * limit);
-        }
-    }
-}
-
-/// The lines of a text that comes in two parts, each with its length if it is too long, and whether
-/// the stream is given up.
-fn split_up(text: &str, first: usize, limit: usize) -> (Vec<(String, usize)>, bool) {
-    let (mut lines, mut pieces) = (Lines::new(limit), Vec::new());
-    let parts = [&text[..first], &text[first..]];
-    let outcome = parts
-        .iter()
-        .try_for_each(|part| lines.push(Bytes::copy_from_slice(part.as_bytes()), &mut pieces));
-    let mut found = Vec::new();
-    for piece in pieces {
-        match piece {
-            Piece::Lines(lines) => found.extend(split(&lines).map(|line| {
-                let line = String::from_utf8_lossy(line);
-                let shown = if line.len() > limit { "" } else { &line };
-                (shown.to_owned(), line.len())
-            })),
-            Piece::TooLong(bytes) => found.push((String::new(), bytes)),
-            Piece::Event(_) | Piece::Labelled(_) | Piece::Heartbeat | Piece::Retry(_) => {
-                unreachable!("lines have none")
-            }
-        }
-    }
-    (found, outcome.is_err())
 }
 
 #[tokio::test]

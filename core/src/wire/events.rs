@@ -1,21 +1,29 @@
 //! Turns the events of a watch into frames, whatever transport brought them.
 
-use reflet_core::{Digest, Epoch, Failure, FailureClass, Revision};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 
-use super::envelope::{Event, Position, Source, Text, revision};
-use super::failure::{Asked, malformed, refused};
-use super::pieces::{Entry, Labels};
-use super::request::Answer;
-use super::transport::Listener;
+use super::envelope::{Event, Position, revision};
+use super::refusal::{Asked, malformed, refused};
+use super::text::{Lossy, Text, clip};
+use crate::digest::Digest;
+use crate::frame::{Commit, Decoder, Frame};
+use crate::input::{Failure, FailureClass};
 use crate::probe::reach;
-use crate::source::{Commit, Decoder, Frame, Sink};
+use crate::token::Revision;
 
 /// After so many events in a row that cannot be read the stream is not ours.
 const BAD_IN_A_ROW: u32 = 16;
 
-enum Parsed<'a> {
+/// One event, read as far as its envelope.
+#[derive(Debug)]
+pub struct Parsed<'a>(Word<'a>);
+
+#[derive(Debug)]
+enum Word<'a> {
     Heartbeat,
-    Event(Event<'a>, usize, &'a Source<'a>),
+    Event(Event<'a>, usize, &'a Lossy<'a>),
     Bad {
         size: usize,
         error: String,
@@ -23,62 +31,79 @@ enum Parsed<'a> {
     },
 }
 
+impl<'a> Parsed<'a> {
+    /// A sign of life.
+    pub const HEARTBEAT: Self = Self(Word::Heartbeat);
+
+    /// Reads an event's JSON, which is a part of `source`; a blank one is a sign of life.
+    #[must_use]
+    pub fn read(json: &'a str, source: &'a Lossy<'a>) -> Self {
+        if json.trim_ascii().is_empty() {
+            return Self::HEARTBEAT;
+        }
+        Self(match Event::read(json, source) {
+            Ok(event) => Word::Event(event, json.len(), source),
+            Err(error) => Word::Bad {
+                size: json.len(),
+                error,
+                position: serde_json::from_str(json).ok(),
+            },
+        })
+    }
+
+    /// An event of so many bytes, which were too many to be kept.
+    #[must_use]
+    pub fn too_long(size: usize) -> Self {
+        Self(Word::Bad {
+            size,
+            error: format!("{size} bytes are more than the limit"),
+            position: None,
+        })
+    }
+}
+
 /// Reads the events of one attempt.
-pub(super) struct Events<'d, V> {
-    decoder: &'d Decoder<V>,
+#[derive(Debug, Default)]
+pub struct Events {
     /// Events so far. Signs of life do not count: how many there are depends on the network.
     count: u64,
     /// How many in a row could not be read.
     bad: u32,
 }
 
-impl<'d, V: Clone + Send + Sync + 'static> Events<'d, V> {
-    pub(super) fn new(decoder: &'d Decoder<V>) -> Self {
-        Self {
-            decoder,
-            count: 0,
-            bad: 0,
-        }
-    }
-
-    /// Hands over what `entries` say, up to the first one that ends the attempt.
-    pub(super) async fn feed(
+impl Events {
+    /// What `parsed` say, up to the first one that ends the attempt, and whether one did.
+    pub fn frames<'f, V: 'static>(
         &mut self,
-        entries: &[Entry<'_>],
-        sink: &mut Sink<V>,
-    ) -> Result<(), Failure> {
-        let parsed: Vec<_> = entries.iter().map(parse).collect();
+        parsed: &'f [Parsed<'f>],
+        decoder: &'f Decoder<V>,
+    ) -> (Vec<Frame<'f, V>>, Result<(), Failure>) {
         let mut frames = Vec::with_capacity(parsed.len());
-        let mut outcome = Ok(());
-        for parsed in &parsed {
-            outcome = self.read(parsed, &mut frames);
-            if outcome.is_err() {
-                break;
+        for parsed in parsed {
+            if let Err(failure) = self.read(&parsed.0, decoder, &mut frames) {
+                return (frames, Err(failure));
             }
         }
-        sink.feed(frames).await;
-        outcome
+        (frames, Ok(()))
     }
 
-    fn read<'f>(
+    fn read<'f, V: 'static>(
         &mut self,
-        parsed: &'f Parsed<'f>,
+        word: &'f Word<'f>,
+        decoder: &'f Decoder<V>,
         frames: &mut Vec<Frame<'f, V>>,
-    ) -> Result<(), Failure>
-    where
-        'd: 'f,
-    {
-        self.count += u64::from(!matches!(parsed, Parsed::Heartbeat));
-        match parsed {
-            Parsed::Heartbeat => {
+    ) -> Result<(), Failure> {
+        self.count += u64::from(!matches!(word, Word::Heartbeat));
+        match word {
+            Word::Heartbeat => {
                 // One is as good as a thousand, and costs less memory.
                 if !matches!(frames.last(), Some(Frame::Heartbeat)) {
                     frames.push(Frame::Heartbeat);
                 }
                 Ok(())
             }
-            Parsed::Event(event, size, source) => self.event(event, *size, source, frames),
-            Parsed::Bad {
+            Word::Event(event, size, source) => self.event(event, *size, source, decoder, frames),
+            Word::Bad {
                 size,
                 error,
                 position,
@@ -89,19 +114,17 @@ impl<'d, V: Clone + Send + Sync + 'static> Events<'d, V> {
         }
     }
 
-    fn event<'f>(
+    fn event<'f, V: 'static>(
         &mut self,
         event: &'f Event<'f>,
         size: usize,
-        source: &'f Source<'f>,
+        source: &'f Lossy<'f>,
+        decoder: &'f Decoder<V>,
         frames: &mut Vec<Frame<'f, V>>,
-    ) -> Result<(), Failure>
-    where
-        'd: 'f,
-    {
+    ) -> Result<(), Failure> {
         let frame = match event.kind.as_str() {
-            "ADDED" | "MODIFIED" => event.upsert(size, self.commit(event)?, source, self.decoder),
-            "DELETED" => event.delete(size, self.commit(event)?, source, self.decoder),
+            "ADDED" | "MODIFIED" => event.upsert(size, self.commit(event)?, source, decoder),
+            "DELETED" => event.delete(size, self.commit(event)?, source, decoder),
             "BOOKMARK" => {
                 let revision = self.revision(event.revision.as_ref())?;
                 let digest = event.digest.as_ref();
@@ -160,7 +183,7 @@ impl<'d, V: Clone + Send + Sync + 'static> Events<'d, V> {
         })
     }
 
-    fn undecodable(
+    fn undecodable<V>(
         &mut self,
         size: usize,
         error: &str,
@@ -180,7 +203,7 @@ impl<'d, V: Clone + Send + Sync + 'static> Events<'d, V> {
     }
 
     /// What an event that could not be read still says about the stream.
-    fn salvage(
+    fn salvage<V>(
         &self,
         position: Option<&Position<'_>>,
         error: &str,
@@ -204,37 +227,6 @@ impl<'d, V: Clone + Send + Sync + 'static> Events<'d, V> {
     }
 }
 
-impl<V: Clone + Send + Sync + 'static> Listener<V> for Events<'_, V> {
-    fn epoch(&self, answer: &Answer<'_>) -> Result<Option<Epoch>, Failure> {
-        answer.epoch()
-    }
-
-    async fn hear(&mut self, entries: &[Entry<'_>], sink: &mut Sink<V>) -> Result<(), Failure> {
-        self.feed(entries, sink).await
-    }
-}
-
-fn parse<'a>(entry: &Entry<'a>) -> Parsed<'a> {
-    match *entry {
-        // One with a name is a word of a later version of the protocol.
-        Entry::Json(_, _, Labels { name: Some(_), .. }) => Parsed::Heartbeat,
-        Entry::Json(..) if entry.is_blank() => Parsed::Heartbeat,
-        Entry::Json(json, source, _) => match Event::read(json, source) {
-            Ok(event) => Parsed::Event(event, json.len(), source),
-            Err(error) => Parsed::Bad {
-                size: json.len(),
-                error,
-                position: serde_json::from_str(json).ok(),
-            },
-        },
-        Entry::TooLong(size) => Parsed::Bad {
-            size,
-            error: format!("{size} bytes are more than the limit"),
-            position: None,
-        },
-    }
-}
-
 /// The failure that an ERROR event reports.
 fn failure(event: &Event<'_>) -> Failure {
     let reason = event.reason.as_ref().map(Text::as_str);
@@ -248,7 +240,7 @@ fn failure(event: &Event<'_>) -> Failure {
         Some(status) => refused(Asked::Watch, status, reason, message),
         None => Failure::new(
             FailureClass::Unexpected,
-            super::failure::clip(&format!("an error without a status: {message}")),
+            clip(&format!("an error without a status: {message}")),
         ),
     }
 }
