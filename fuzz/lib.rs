@@ -10,6 +10,7 @@
 
 mod differential;
 mod engine;
+mod exchange;
 mod line;
 mod log;
 mod mapping;
@@ -37,6 +38,12 @@ pub fn engine(data: &[u8]) {
 #[must_use]
 pub fn engine_trace(data: &[u8]) -> Option<Vec<u8>> {
     engine::trace(data).ok().map(|trace| trace.to_bytes())
+}
+
+/// Any bytes as the answer to a request that is taken without I/O: nothing of it does harm, and what it
+/// means does not depend on how it is cut and framed.
+pub fn exchange(data: &[u8]) {
+    done(exchange::run(data));
 }
 
 /// Any changes of a cache and any calls of its subscribers: all that they are told is what the naive

@@ -3,10 +3,13 @@
 //! its own, in which the engine lives through all that an informer can live through. Whatever brings
 //! std along does not link (E0152: a second panic handler). `tests/no_std.rs` builds it, links it
 //! into a C program, runs that, and says how large it is.
+//!
+//! `uart.rs` is an informer on a device that has nothing but interrupts, a clock and this pool.
 
 extern crate alloc;
 
 mod life;
+mod uart;
 
 use core::panic::PanicInfo;
 

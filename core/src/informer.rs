@@ -4,9 +4,11 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::fmt;
 use core::hash::BuildHasher;
+use core::iter;
 
 use crate::cache::{
-    Cache, DeltaRef, Drained, Filter, Polled, Reached, SlotChange, SubscriberId, Subscription,
+    Cache, Delta, DeltaRef, Drained, Filter, Polled, Reached, SlotChange, SubscriberId,
+    Subscription,
 };
 use crate::config::{Config, Feed, RevisionOrder};
 use crate::hash::SeededState;
@@ -326,6 +328,20 @@ impl<K: Key, V: Clone, S: BuildHasher + Clone> Informer<K, V, S> {
         let polled = self.cache.poll(subscriber);
         self.settle();
         polled
+    }
+
+    /// The subscriber's next deltas, in order, until there is nothing to say for now:
+    /// [`poll_delta`](Self::poll_delta) for loops that have time to look through all that changed.
+    pub fn deltas(&mut self, subscriber: SubscriberId) -> impl Iterator<Item = Delta<K, V>> {
+        iter::from_fn(move || {
+            loop {
+                match self.poll_delta(subscriber) {
+                    Polled::Delta(delta) => return Some(delta),
+                    Polled::Yield => {}
+                    Polled::Idle => return None,
+                }
+            }
+        })
     }
 
     /// Lends a subscriber its next deltas, in order: at most `most` of them (at least one), and none

@@ -37,4 +37,13 @@ macro_rules! replayed {
     )*};
 }
 
-replayed!(differential, engine, log, mapping, serve, snapshot, wire);
+replayed!(
+    differential,
+    engine,
+    exchange,
+    log,
+    mapping,
+    serve,
+    snapshot,
+    wire
+);

@@ -92,10 +92,9 @@ impl Answer {
             };
             if framing == Framing::Length(0) || self.done {
                 self.done = true;
-                return match bytes {
-                    [] => Ok(Came::End { keep: self.keep }),
-                    _ => Err(malformed("there are bytes after the answer's end")),
-                };
+                // What comes after it was not asked for.
+                let keep = self.keep && bytes.is_empty();
+                return Ok(Came::End { keep });
             }
             if bytes.is_empty() {
                 return Ok(Came::Nothing);

@@ -7,7 +7,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::path::{Path, encode};
-use crate::config::{Class, Feed, RevisionOrder, SourceProfile};
+use crate::config::{Class, Config, Feed, RevisionOrder, SourceProfile};
 use crate::output::{Command, WatchFrom};
 
 /// How often a server says that a quiet watch is alive, unless it was told otherwise.
@@ -161,6 +161,16 @@ impl Endpoint {
     pub fn heartbeat(mut self, interval: Duration) -> Self {
         self.heartbeat = interval;
         self
+    }
+
+    /// A configuration for informers of this collection: the usual one, with its
+    /// [`profile`](Self::profile).
+    #[must_use]
+    pub fn config(&self) -> Config {
+        Config {
+            source: self.profile(),
+            ..Config::default()
+        }
     }
 
     /// What the informer has to know of it: its [`Config::source`](crate::Config::source).

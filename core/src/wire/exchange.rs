@@ -249,7 +249,8 @@ impl Exchange {
             }
             Body::Watch(stream) => stream.push(part, decoder, &mut |frame| ear.frame(frame)),
             Body::Refusal { head, bytes } => {
-                bytes.extend_from_slice(part);
+                let room = REFUSAL_BYTES - bytes.len();
+                bytes.extend_from_slice(part.get(..room).unwrap_or(part));
                 if bytes.len() < REFUSAL_BYTES {
                     return Ok(());
                 }

@@ -7,18 +7,13 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use reflet_core::wire::{Endpoint, Exchange, Next};
-//! use reflet_core::{Config, Informer, Timestamp};
+//! use reflet_core::wire::{Endpoint, Exchange, Next, json};
+//! use reflet_core::{Informer, Timestamp};
 //!
 //! let endpoint = Endpoint::new("10.0.0.7:8080", "routes")?;
-//! let config = Config { source: endpoint.profile(), ..Config::default() };
 //! let now = Timestamp::ZERO;
-//! let mut routes: Informer<Arc<str>, Arc<str>> = Informer::new(config, 42, now);
-//! // Values are JSON; this takes them as they are.
-//! let as_text = |json: &[u8]| match core::str::from_utf8(json) {
-//!     Ok(text) => Ok(text.into()),
-//!     Err(error) => Err(error.to_string()),
-//! };
+//! // Values are JSON, and kept as that.
+//! let mut routes: Informer<Arc<str>, Arc<str>> = Informer::new(endpoint.config(), 42, now);
 //!
 //! // What the engine wants becomes a request …
 //! let command = routes.poll_command().ok_or("no command")?;
@@ -27,7 +22,7 @@
 //! // … and what the connection brings becomes the informer's state.
 //! let answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 78\r\n\r\n\
 //!     {\"revision\":\"7\",\"items\":[{\"key\":\"a\",\"version\":\"5\",\"uid\":\"5\",\"value\":\"10.0.0.1\"}]}";
-//! let next = exchange.read(&mut routes, now, answer, &as_text);
+//! let next = exchange.read(&mut routes, now, answer, &json);
 //! assert_eq!(next, Next::Done { keep: true });
 //! assert_eq!(routes.cache().get("a").map(|value| &**value), Some("\"10.0.0.1\""));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -47,6 +42,7 @@ mod text;
 
 pub use endpoint::{Endpoint, EndpointError, WireLimits};
 pub use exchange::{Exchange, Next};
+pub use text::json;
 
 /// What drivers that have HTTP of their own share with this one. Not covered by semantic versioning.
 #[doc(hidden)]

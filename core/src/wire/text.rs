@@ -12,6 +12,17 @@ const SHOWN_BYTES: usize = 200;
 /// How much of a message is passed on.
 const MESSAGE_BYTES: usize = 512;
 
+/// Decodes nothing: the value is its JSON, as it came.
+///
+/// # Errors
+/// It is not UTF-8.
+pub fn json<V: for<'a> From<&'a str>>(bytes: &[u8]) -> Result<V, String> {
+    match core::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.into()),
+        Err(_) => Err("the value is not UTF-8".to_owned()),
+    }
+}
+
 /// A JSON string; borrowed unless it has escapes.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
