@@ -144,6 +144,18 @@ impl<'a, V> Frame<'a, V> {
         }
     }
 
+    /// Whether it is a change, which may change what the cache holds.
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        matches!(
+            self,
+            Self::Upsert {
+                commit: Some(_),
+                ..
+            } | Self::Delete { .. }
+        )
+    }
+
     /// Decodes the payload, unless the cache holds it.
     #[must_use]
     pub fn decode(self, held: bool) -> Decoded<'a, V> {

@@ -446,6 +446,22 @@ fn an_endpoint_that_cannot_be_is_refused() {
 }
 
 #[test]
+fn what_a_server_repeats_of_our_secrets_is_told_nobody() {
+    let endpoint = Endpoint::new("host", "routes").unwrap();
+    let endpoint = endpoint.header("Authorization", "Bearer hunter2").unwrap();
+    let endpoint = endpoint.header("x-client", "gateway").unwrap();
+    let endpoint = endpoint.secret_header("x-key", "s3cr3t").unwrap();
+    let mut routes = Routes::new(endpoint.config(), 1, Timestamp::ZERO);
+    let mut list = Exchange::new(&endpoint, &routes.poll_command().unwrap()).unwrap();
+    let answer = b"HTTP/1.1 502 x\r\n\r\nfrom gateway: Bearer hunter2, x-key: s3cr3t, and hunt";
+    let _ = list.read(&mut routes, Timestamp::ZERO, answer, &json);
+    let _ = list.closed(&mut routes, Timestamp::ZERO, &json);
+    let (_, failure) = routes.health().last_error.unwrap();
+    let shown = "from gateway: Bearer [hidden], x-key: [hidden], and [hidden]";
+    assert!(failure.message.ends_with(shown), "{failure}");
+}
+
+#[test]
 fn what_is_no_request_of_this_protocol_is_none() {
     let endpoint = Endpoint::new("host", "routes").unwrap();
     let mut routes = Routes::new(Config::default(), 1, Timestamp::ZERO);

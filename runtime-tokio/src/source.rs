@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use reflet_core::frame::Decoded;
 pub use reflet_core::frame::{Commit, Decoder, Envelope, Frame, Payload};
 use reflet_core::{Epoch, Failure, Input, Revision, SourceProfile, WatchFrom};
 
@@ -85,6 +86,33 @@ pub(crate) trait Engine<V>: Send + Sync {
     fn with(&self, act: &mut dyn FnMut(&mut dyn Port<V>));
 }
 
+/// What is to be handed over when its turn comes.
+enum Turn<'a, V> {
+    Decoded(Decoded<'a, V>),
+    /// A change whose payload the cache held when it was asked. One before it may have changed that.
+    Held(Frame<'a, V>),
+}
+
+impl<'a, V> Turn<'a, V> {
+    fn of(frame: Frame<'a, V>, held: bool) -> Self {
+        if held && frame.is_change() {
+            return Self::Held(frame);
+        }
+        Self::Decoded(frame.decode(held))
+    }
+
+    fn take(self, port: &mut dyn Port<V>) {
+        let decoded = match self {
+            Self::Decoded(decoded) => decoded,
+            Self::Held(frame) => {
+                let held = frame.encoded().is_some_and(|envelope| port.holds(envelope));
+                frame.decode(held)
+            }
+        };
+        decoded.hand_over(|input| port.handle(input));
+    }
+}
+
 /// Where a source says what it saw. Belongs to one attempt: what is said after the attempt was
 /// cancelled is not heard.
 pub struct Sink<V> {
@@ -122,7 +150,7 @@ impl<V: Clone> Sink<V> {
     }
 
     /// Hands over what was read, in order. The engine is locked for at most 256 frames at a time,
-    /// never while a payload is decoded, and other tasks get their turn in between, however few each
+    /// not while payloads are decoded (but for one that the cache held until a frame before it), and other tasks get their turn in between, however few each
     /// call brings.
     pub async fn feed(&mut self, frames: Vec<Frame<'_, V>>)
     where
@@ -155,11 +183,11 @@ impl<V: Clone> Sink<V> {
         let decoded = frames
             .into_iter()
             .zip(held)
-            .map(|(frame, held)| frame.decode(held));
+            .map(|(frame, held)| Turn::of(frame, held));
         let mut decoded: Vec<_> = decoded.collect();
         self.engine.with(&mut |port| {
-            for frame in decoded.drain(..) {
-                frame.hand_over(|input| port.handle(input));
+            for turn in decoded.drain(..) {
+                turn.take(port);
             }
         });
     }

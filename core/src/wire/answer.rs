@@ -191,7 +191,7 @@ impl Answer {
             if end.is_none() {
                 return Ok(Came::Nothing);
             }
-            if !(self.begun.ends_with(b"\r\n\r\n") || self.begun.ends_with(b"\n\n")) {
+            if !(self.begun.ends_with(b"\n\r\n") || self.begun.ends_with(b"\n\n")) {
                 continue;
             }
             let (head, framing) = parse(&self.begun)?;

@@ -3,10 +3,12 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use core::fmt;
 use core::time::Duration;
 
 use super::path::{Path, encode};
+use super::secrets::{SECRET, secrets_of};
 use crate::config::{Class, Config, Feed, RevisionOrder, SourceProfile};
 use crate::output::{Command, WatchFrom};
 
@@ -77,6 +79,8 @@ pub struct Endpoint {
     path: String,
     /// Lines of a head, each with its end.
     headers: String,
+    /// What of the headers is told nobody.
+    secrets: Arc<[Box<str>]>,
     limits: WireLimits,
     heartbeat: Duration,
 }
@@ -98,6 +102,7 @@ impl Endpoint {
             authority: authority.into(),
             path: format!("/v1/{}", encode(collection)),
             headers: String::new(),
+            secrets: Arc::new([]),
             limits: WireLimits::default(),
             heartbeat: HEARTBEAT,
         })
@@ -116,7 +121,8 @@ impl Endpoint {
         Ok(self)
     }
 
-    /// The same with one more header, such as `authorization`.
+    /// The same with one more header. What `authorization`, `proxy-authorization` and `cookie` say is
+    /// told nobody, even if the server repeats it.
     ///
     /// # Errors
     /// It cannot be sent, or must not be set.
@@ -146,7 +152,26 @@ impl Endpoint {
         for part in [name, ": ", value, "\r\n"] {
             self.headers.push_str(part);
         }
+        if SECRET.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+            let more = secrets_of(name, value).into_iter().map(Box::from);
+            self.secrets = self.secrets.iter().cloned().chain(more).collect();
+        }
         Ok(self)
+    }
+
+    /// The same with one more header whose value is told nobody, even if the server repeats it.
+    ///
+    /// # Errors
+    /// It cannot be sent, or must not be set.
+    pub fn secret_header(self, name: &str, value: &str) -> Result<Self, EndpointError> {
+        let mut endpoint = self.header(name, value)?;
+        let more = secrets_of(name, value).into_iter().map(Box::from);
+        endpoint.secrets = endpoint.secrets.iter().cloned().chain(more).collect();
+        Ok(endpoint)
+    }
+
+    pub(super) fn secrets(&self) -> Arc<[Box<str>]> {
+        Arc::clone(&self.secrets)
     }
 
     /// The same with other limits.

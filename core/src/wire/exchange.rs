@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::hash::BuildHasher;
@@ -12,6 +13,7 @@ use super::answer::{Answer, Came, Head};
 use super::endpoint::{Endpoint, WireLimits};
 use super::page::Page;
 use super::refusal::{Asked, Words, malformed, refused, retryable};
+use super::secrets::hide_all;
 use super::stream::Stream;
 use super::text::{Lossy, Text, shown};
 use crate::frame::{Decoder, Frame};
@@ -53,6 +55,7 @@ pub struct Exchange {
     /// `Err`: the command asks for what this protocol has not got.
     request: Result<Box<[u8]>, &'static str>,
     limits: WireLimits,
+    secrets: Arc<[Box<str>]>,
     answer: Answer,
     body: Body,
 }
@@ -89,6 +92,7 @@ impl Exchange {
             asked,
             request: request.map(Vec::into_boxed_slice),
             limits,
+            secrets: endpoint.secrets(),
             answer: Answer::new(limits.header_bytes),
             body: Body::Awaited,
         })
@@ -289,7 +293,9 @@ impl Exchange {
         match outcome {
             Ok(()) => Next::Done { keep },
             Err(failure) => {
-                ear.say(Input::Failed(failure));
+                // A proxy that is in trouble may well answer with the request that it got.
+                let secrets = self.secrets.iter().map(|secret| &**secret);
+                ear.say(Input::Failed(hide_all(failure, secrets)));
                 Next::Done { keep: false }
             }
         }

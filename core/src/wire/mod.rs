@@ -37,6 +37,7 @@ mod lines;
 mod page;
 mod path;
 mod refusal;
+mod secrets;
 mod stream;
 mod text;
 
@@ -54,5 +55,6 @@ pub mod parts {
     pub use super::page::{Page, PageItem, same_epoch, stamped};
     pub use super::path::{Path, encode};
     pub use super::refusal::{Asked, Words, malformed, refused, retryable};
+    pub use super::secrets::{hide_all, secrets_of};
     pub use super::text::{Elements, Lossy, Text, clip, in_words, shown, without_quotes};
 }

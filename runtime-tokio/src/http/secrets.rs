@@ -1,66 +1,26 @@
 //! What is secret is told nobody, however somebody else repeats it: words of a server and of a decoder
 //! become notices, and those end up in logs.
 
-use http::header::{AUTHORIZATION, COOKIE, HeaderMap, PROXY_AUTHORIZATION};
-use http::{HeaderName, HeaderValue};
+use http::header::HeaderMap;
 use reflet_core::Failure;
-
-/// What stands for what is not shown.
-const HIDDEN: &str = "[hidden]";
-/// A shorter text is no secret, and would be found in words that mean something else.
-const LEAST_BYTES: usize = 4;
+use reflet_core::wire::parts::{hide_all, secrets_of};
 
 /// The failure without what our own secret headers say: a proxy that is in trouble may well answer
 /// with the request that it got.
-pub(super) fn hide(mut failure: Failure, headers: &HeaderMap) -> Failure {
+pub(super) fn hide(failure: Failure, headers: &HeaderMap) -> Failure {
     let secret = headers.iter().filter(|(_, value)| value.is_sensitive());
-    let secrets = secret.flat_map(|(name, value)| secrets(name, value));
-    let mut secrets: Vec<_> = secrets.filter(|text| text.len() >= LEAST_BYTES).collect();
-    // One may be a part of another.
-    secrets.sort_unstable_by_key(|text| std::cmp::Reverse(text.len()));
-    for secret in secrets {
-        if failure.message.contains(secret) {
-            failure.message = failure.message.replace(secret, HIDDEN).into();
-        }
-        failure.message = without_beginning(failure.message, secret);
-    }
-    failure
-}
-
-/// What is secret in a header's value: not the name of a scheme or of a cookie.
-fn secrets<'v>(name: &HeaderName, value: &'v HeaderValue) -> Vec<&'v str> {
-    let Ok(text) = value.to_str() else {
-        return Vec::new();
-    };
-    let after = |text: &'v str, separator| {
-        let parts = text.trim().split_once(separator);
-        parts.map_or(text, |(_, rest)| rest).trim()
-    };
-    if *name == COOKIE {
-        text.split(';').map(|cookie| after(cookie, '=')).collect()
-    } else if [AUTHORIZATION, PROXY_AUTHORIZATION].contains(name) {
-        vec![after(text, ' ')]
-    } else {
-        vec![text.trim()]
-    }
-}
-
-/// Messages are cut to a length, perhaps in the middle of a secret.
-fn without_beginning(message: Box<str>, secret: &str) -> Box<str> {
-    let whole = message.trim_end_matches('…');
-    let begun = secret.char_indices().map(|(end, _)| end).rev();
-    let mut begun = begun.filter(|end| *end >= LEAST_BYTES);
-    let found = begun.find_map(|end| whole.strip_suffix(secret.get(..end)?));
-    match found {
-        Some(rest) => format!("{rest}{HIDDEN}").into(),
-        None => message,
-    }
+    let texts = secret.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+    hide_all(
+        failure,
+        texts.flat_map(|(name, value)| secrets_of(name, value)),
+    )
 }
 
 #[cfg(not(feature = "simulated"))]
 #[cfg(test)]
 mod tests {
-    use http::header::PROXY_AUTHORIZATION;
+    use http::header::{AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION};
+    use http::{HeaderName, HeaderValue};
     use reflet_core::FailureClass;
 
     use super::*;
