@@ -5,24 +5,28 @@
  * subscribers exactly how to get from what they knew to what is true. It does no I/O, reads no
  * clock and starts no thread. The program's loop goes round like this:
  *
- *   1. poll commands, and do what they say: fetch a page, open a watch, drop a connection;
+ *   1. poll commands, and do what they say: ask for a list, open a watch, drop a connection;
  *   2. poll deltas, and act upon them; poll notices, and log them;
  *   3. wait until a socket is ready, or the deadline has come;
  *   4. hand in what the source said, or that the time has come; go to 1.
  *
  * The order does not matter, and not to poll is safe: it delays only what is not polled.
  *
- * ERRORS. Each function returns a reflet_status: REFLET_OK, or what was wrong, and then
- * reflet_last_error() has the words. If it is not REFLET_OK, nothing was written to the place for
+ * Where the server speaks Reflet's own protocol, an exchange (reflet_exchange_new) says what to write
+ * to a connection and takes what is read from it. Any other protocol is for the program to speak: it
+ * says what it heard by reflet_informer_handle(). examples/follow.c is a whole program.
+ *
+ * ERRORS. Each function but reflet_last_error() returns a reflet_status: REFLET_OK, or what was wrong,
+ * and then that one has the words. If it is not REFLET_OK, nothing was written to the place for
  * the answer. No content of any bytes, no order of calls and no number makes a function crash: what
  * makes no sense is refused. Only what C cannot check is trusted: that a pointer points to what its
  * type says, for as long as stated below, and that a handle was not freed.
  *
- * MEMORY. Handles (reflet_informer) are made by one function and freed by another, each once. All
- * that is handed in is copied or only looked at: it may be freed when the call returns. All that is
- * handed out (bytes in a command, a delta, a notice, an entry, a snapshot) belongs to the handle, and
- * is there UNTIL THE NEXT CALL WITH THAT HANDLE. Copy what is needed for longer. If memory runs out,
- * the process is aborted.
+ * MEMORY. Handles (of informers, endpoints, exchanges) are made by one function and freed by another,
+ * each once, in any order. All that is handed in is copied or only looked at: it may be freed when the
+ * call returns. All bytes that are handed out (in a command, a delta, a notice, an entry, a snapshot,
+ * a request) belong to the handle, and are there UNTIL THE NEXT CALL WITH THAT HANDLE. Copy what is
+ * needed for longer. If memory runs out, the process is aborted.
  *
  * BYTES are a pointer and a length. Keys, revisions, versions, epochs, uids, page tokens and messages
  * are UTF-8; values are any bytes. None is ended by a NUL, and all may contain one.
@@ -33,8 +37,8 @@
  * other.
  *
  * PANICS are bugs of Reflet. They do not leave the library: the call returns REFLET_PANICKED, and
- * from then on the handle is poisoned, which means that it can only be freed. The library must not be
- * built with `panic = "abort"`, or they abort the process.
+ * from then on its handles are poisoned, which means that they can only be freed. The library must
+ * not be built with `panic = "abort"`, or a panic aborts the process.
  *
  * This file is made from the Rust source.
  */
@@ -192,6 +196,25 @@ typedef enum {
 } reflet_watch_from;
 
 /**
+ * What an exchange needs next.
+ */
+typedef enum {
+  /**
+   * More of the answer.
+   */
+  REFLET_NEXT_MORE = 0,
+  /**
+   * Nothing: the informer knows how it ended. Free it, and close the connection.
+   */
+  REFLET_NEXT_CLOSE,
+  /**
+   * Nothing: the informer knows how it ended. Free it; another request may be written to the
+   * connection.
+   */
+  REFLET_NEXT_KEEP,
+} reflet_next;
+
+/**
  * One step from what a subscriber knew to what is true.
  */
 typedef enum {
@@ -227,7 +250,7 @@ typedef enum {
   REFLET_DELTA_KIND_GAP,
   /**
    * The subscriber has everything up to a point of the source's history, and nothing later:
-   * `revision`, `epoch`, `complete`, `restored`, `initial`.
+   * `revision`, `local_epoch`, `complete`, `restored`, `initial`.
    */
   REFLET_DELTA_KIND_MARK,
   /**
@@ -546,6 +569,24 @@ typedef enum {
 } reflet_failure;
 
 /**
+ * A collection that a server publishes by Reflet's own protocol over HTTP/1.1 (PROTOCOL.md), and how to
+ * ask for it. With this no program has to know HTTP or JSON.
+ *
+ * Made by reflet_endpoint_new(), freed by reflet_endpoint_free(). Exchanges keep what they need of
+ * it.
+ */
+typedef struct reflet_endpoint reflet_endpoint;
+
+/**
+ * One list or watch on its way over a connection: what to write to it, and what becomes of what is
+ * read.
+ *
+ * Made by reflet_exchange_new(), freed by reflet_exchange_free(). It belongs to the informer whose
+ * command it carries out, and may be freed before or after it.
+ */
+typedef struct reflet_exchange reflet_exchange;
+
+/**
  * A local copy of one remote collection, and the logic that keeps it true.
  *
  * Made by reflet_informer_new() or reflet_informer_restore(), freed by reflet_informer_free().
@@ -837,9 +878,9 @@ typedef struct {
    */
   reflet_bytes revision;
   /**
-   * A mark: how often history was rewound before. Revisions can be compared within one epoch only.
+   * A mark: how often history was rewound before. Revisions can be compared within one of these only.
    */
-  uint64_t epoch;
+  uint64_t local_epoch;
 } reflet_delta;
 
 /**
@@ -1027,6 +1068,92 @@ reflet_status reflet_informer_stop(reflet_informer *informer, uint64_t now);
  * everything that was handed in.
  */
 reflet_status reflet_informer_poll_command(reflet_informer *informer, reflet_command *command);
+
+/**
+ * Names a collection: `authority` is `host` or `host:port`, and is what a `host` header says; the
+ * connection is the program's.
+ */
+reflet_status reflet_endpoint_new(reflet_bytes authority,
+                                  reflet_bytes collection,
+                                  reflet_endpoint **endpoint);
+
+/**
+ * Frees an endpoint. NULL is fine.
+ */
+reflet_status reflet_endpoint_free(reflet_endpoint *endpoint);
+
+/**
+ * Puts a path before the protocol's own, such as `/config`.
+ */
+reflet_status reflet_endpoint_set_prefix(reflet_endpoint *endpoint, reflet_bytes prefix);
+
+/**
+ * Adds a header to each request, such as `authorization`.
+ */
+reflet_status reflet_endpoint_add_header(reflet_endpoint *endpoint,
+                                         reflet_bytes name,
+                                         reflet_bytes value);
+
+/**
+ * How often the server says that a quiet watch is alive, if not every 10 seconds.
+ */
+reflet_status reflet_endpoint_set_heartbeat(reflet_endpoint *endpoint, uint64_t interval_ms);
+
+/**
+ * Fills in the settings of an informer for this collection: the usual ones, and what servers of the
+ * protocol promise.
+ */
+reflet_status reflet_endpoint_config(reflet_endpoint *endpoint, reflet_config *config);
+
+/**
+ * Makes the exchange that carries out the informer's last command, which was just polled: a list or
+ * a watch. REFLET_BAD_ARGUMENT: that command asked for neither, or was used already.
+ */
+reflet_status reflet_exchange_new(reflet_endpoint *endpoint,
+                                  reflet_informer *informer,
+                                  reflet_exchange **exchange);
+
+/**
+ * Frees an exchange. NULL is fine. If it is given up before its end, tell the informer first, by
+ * reflet_exchange_failed(): else it waits until its patience is over. Where the informer has cancelled
+ * the attempt it knows.
+ */
+reflet_status reflet_exchange_free(reflet_exchange *exchange);
+
+/**
+ * The request, to be written to a connection, all of it. The bytes are the exchange's, until the next
+ * call with it. They hold what the headers hold, secrets included. None: the protocol has no such
+ * request; call reflet_exchange_failed().
+ */
+reflet_status reflet_exchange_request(reflet_exchange *exchange,
+                                      reflet_bytes *request);
+
+/**
+ * Takes what was read from the connection, of any length, and tells the informer what it means. `next`
+ * is set to what is needed next. REFLET_UNKNOWN_ATTEMPT: the informer is not interested any more; free
+ * the exchange and close the connection.
+ */
+reflet_status reflet_exchange_read(reflet_exchange *exchange,
+                                   reflet_informer *informer,
+                                   uint64_t now,
+                                   reflet_bytes bytes,
+                                   reflet_next *next);
+
+/**
+ * The connection was closed by the other side, and all that came was handed in: the exchange is over,
+ * well or not.
+ */
+reflet_status reflet_exchange_closed(reflet_exchange *exchange,
+                                     reflet_informer *informer,
+                                     uint64_t now);
+
+/**
+ * There is no connection, or it failed; `words` say why. The exchange is over.
+ */
+reflet_status reflet_exchange_failed(reflet_exchange *exchange,
+                                     reflet_informer *informer,
+                                     uint64_t now,
+                                     reflet_bytes words);
 
 /**
  * Takes one thing that happened to an attempt.

@@ -5,8 +5,8 @@ use std::mem::MaybeUninit;
 use reflet_core::{Command as CoreCommand, WatchFrom as CoreFrom};
 
 use crate::border::{Bytes, guard, place};
-use crate::handle::{Lent, State, lock};
 use crate::informer::Informer;
+use crate::state::{Lent, State, lock};
 use crate::status::Status;
 
 /// What a command asks for.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use reflet_core::cache::{Delta as CoreDelta, Mark, Polled, SubscriberId};
 
 use crate::border::{Bytes, guard, place};
-use crate::handle::{Lent, State, lock};
 use crate::informer::Informer;
+use crate::state::{Lent, State, lock};
 use crate::status::{Error, Status};
 use crate::value::Value;
 
@@ -32,7 +32,7 @@ pub enum DeltaKind {
     /// Versions may be missing between what was told before and what follows.
     Gap,
     /// The subscriber has everything up to a point of the source's history, and nothing later:
-    /// `revision`, `epoch`, `complete`, `restored`, `initial`.
+    /// `revision`, `local_epoch`, `complete`, `restored`, `initial`.
     Mark,
     /// The subscriber was too far behind. Forget everything: all objects follow as added.
     Reset,
@@ -63,8 +63,8 @@ pub struct Delta {
     pub value: Bytes,
     /// A mark: the revision, where the source has them.
     pub revision: Bytes,
-    /// A mark: how often history was rewound before. Revisions can be compared within one epoch only.
-    pub epoch: u64,
+    /// A mark: how often history was rewound before. Revisions can be compared within one of these only.
+    pub local_epoch: u64,
 }
 
 impl Delta {
@@ -78,7 +78,7 @@ impl Delta {
         old_value: Bytes::NONE,
         value: Bytes::NONE,
         revision: Bytes::NONE,
-        epoch: 0,
+        local_epoch: 0,
     };
 
     const fn of(kind: DeltaKind) -> Self {
@@ -131,7 +131,7 @@ impl Delta {
     fn mark(lent: &mut Lent, mark: &Mark) -> Self {
         Self {
             revision: lent.printed(mark.revision.as_ref()),
-            epoch: mark.local_epoch,
+            local_epoch: mark.local_epoch,
             complete: mark.complete,
             restored: mark.restored,
             initial: mark.initial,

@@ -2,11 +2,11 @@
 
 use std::mem::MaybeUninit;
 
-use reflet_core::{Condition, State as CoreState, TimerReason};
+use reflet_core::State as CoreState;
 
 use crate::border::{Bytes, guard, place};
-use crate::handle::lock;
 use crate::informer::Informer;
+use crate::state::lock;
 use crate::status::Status;
 
 /// What an informer is doing, seen from outside.
@@ -102,7 +102,7 @@ pub unsafe extern "C" fn reflet_informer_health(
             objects: report.objects,
             quarantined: report.quarantined_count,
             retained_bytes: report.retained_bytes,
-            reason: lent.printed(report.reason.as_ref().map(condition)),
+            reason: lent.printed(report.reason.as_ref()),
             last_error: lent.printed(last_error),
             last_error_at,
         });
@@ -119,46 +119,12 @@ pub unsafe extern "C" fn reflet_informer_deadline(
 ) -> Status {
     guard(|| {
         let place = place(deadline)?;
-        let state = lock(informer)?;
+        let mut state = lock(informer)?;
         let next = state.engine.poll_timeout();
         place.write(Deadline {
             at: next.map_or(u64::MAX, |next| next.at.as_nanos()),
-            reason: next.map_or(Bytes::NONE, |next| Bytes::of(timer(next.reason).as_bytes())),
+            reason: state.lent.printed(next.map(|next| next.reason)),
         });
         Ok(())
     })
-}
-
-pub(crate) fn condition(condition: &Condition) -> String {
-    match condition {
-        Condition::Starting => "the first list is under way".into(),
-        Condition::Restored => "the source has not confirmed yet what was restored".into(),
-        Condition::Failing(class) => format!("the last attempt failed: {class}"),
-        Condition::TimedOut(reason) => format!("did not come in time: {}", timer(*reason)),
-        Condition::NewEpochRefused => "the source has a new epoch, which is refused".into(),
-        Condition::OlderThanCache => "the source's lists are older than what is here".into(),
-        Condition::Frozen(limit) => format!("over the limit of {limit:?}: frozen"),
-        Condition::HistoryTooShort => "the source keeps too little history".into(),
-        Condition::LossDetected => "events were lost; a list will follow".into(),
-        Condition::DeadEnd => "the source cannot be followed beyond one revision".into(),
-        other => format!("{other:?}"),
-    }
-}
-
-pub(crate) fn timer(reason: TimerReason) -> &'static str {
-    match reason {
-        TimerReason::Backoff => "the next attempt, after a failure",
-        TimerReason::RetryAfter => "the next attempt, when the source said to come back",
-        TimerReason::SlowRetry => "the next attempt, after an answer that only a human can change",
-        TimerReason::Paced => "the next attempt or page, held back by the pace",
-        TimerReason::Poll => "the next request of a source that is polled",
-        TimerReason::Opening => "the first word of a list or a watch",
-        TimerReason::PageSilence => "the next word of a list",
-        TimerReason::ListDeadline => "the end of a list",
-        TimerReason::Silence => "the next word of a watch",
-        TimerReason::Verify => "the next list that looks for differences",
-        TimerReason::Reclaim => "memory to give back",
-        TimerReason::Redeliver => "a subscriber's next redelivery",
-        _ => "something that has no name here",
-    }
 }

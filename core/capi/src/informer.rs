@@ -1,37 +1,35 @@
 //! Informers: how they are made, told the time, and freed.
 
 use std::mem::MaybeUninit;
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::Mutex;
 
 use reflet_core::{Timestamp, Verify};
 
 use crate::border::{guard, place};
 use crate::config::Config;
-use crate::handle::{State, hand_over, lock};
-use crate::status::{Error, Status};
+use crate::handle::{Handle, free, hand_over};
+use crate::state::{State, lock};
+use crate::status::Status;
 use crate::value::Engine;
 
 /// A local copy of one remote collection, and the logic that keeps it true.
 ///
 /// Made by reflet_informer_new() or reflet_informer_restore(), freed by reflet_informer_free().
-pub struct Informer(pub(crate) Mutex<State>);
+pub struct Informer(Mutex<State>);
 
 impl Informer {
-    pub(crate) fn boxed(engine: Engine) -> Box<Self> {
-        Box::new(Self(Mutex::new(State::new(engine))))
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self(Mutex::new(State::new(engine)))
     }
+}
 
-    pub(crate) fn try_lock(&self) -> Result<MutexGuard<'_, State>, Error> {
-        self.0.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => Error::new(
-                Status::RefletBusy,
-                "the informer is in use: by another thread, or by the call whose callback this is",
-            ),
-            TryLockError::Poisoned(_) => Error::new(
-                Status::RefletPoisoned,
-                "there was a panic in an earlier call with this informer: free it",
-            ),
-        })
+impl Handle for Informer {
+    type Inner = State;
+
+    const NAME: &'static str = "informer";
+
+    fn inner(&self) -> &Mutex<State> {
+        &self.0
     }
 }
 
@@ -52,7 +50,7 @@ pub unsafe extern "C" fn reflet_informer_new(
         let place = place(informer)?;
         let config = Config::read(config)?;
         let engine = Engine::new(config, seed, Timestamp::from_nanos(now));
-        hand_over(place, Informer::boxed(engine));
+        hand_over(place, Informer::new(engine));
         Ok(())
     })
 }
@@ -64,19 +62,7 @@ pub unsafe extern "C" fn reflet_informer_new(
 /// nothing here remembers informers that are gone.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn reflet_informer_free(informer: *mut Informer) -> Status {
-    guard(|| {
-        // SAFETY: NULL, or a handle that was given out and not freed: the caller's promise.
-        let Some(shared) = (unsafe { informer.as_ref() }) else {
-            return Ok(());
-        };
-        match shared.try_lock() {
-            Err(error) if error.status == Status::RefletBusy => return Err(error),
-            Ok(_) | Err(_) => {}
-        }
-        // SAFETY: it came from `Box::into_raw`, nobody is using it, and nobody will.
-        drop(unsafe { Box::from_raw(informer) });
-        Ok(())
-    })
+    guard(|| free(informer))
 }
 
 /// Tells the informer that time has passed. To be called when the deadline has come, which

@@ -10,8 +10,8 @@ use reflet_core::{
 };
 
 use crate::border::{Bytes, guard, place};
-use crate::handle::lock;
 use crate::informer::Informer;
+use crate::state::lock;
 use crate::status::{Error, Status};
 use crate::value::Value;
 

@@ -1,10 +1,10 @@
-//! Reflet for programs in C: the engine behind opaque handles, `include/reflet.h` and a library to
-//! link. It has no socket, clock or thread of its own, as the engine has none: the program's loop
-//! does all I/O.
+//! Reflet for programs in C: the engine and its protocol behind opaque handles, `include/reflet.h` and a
+//! library to link. It has no socket, clock or thread of its own, as the engine has none: the program's
+//! loop does all I/O.
 //!
 //! ```text
 //!  a C program's loop
-//!     │ reflet_informer_poll_command()        ▲ the deadline, deltas, notices, lookups
+//!     │ what was read, the time               ▲ what to write, the deadline, deltas, lookups
 //!     ▼                                       │
 //!  reflet.h ── border.rs: one guard around each entry point; nothing unwinds, nothing aborts
 //!     │
@@ -23,7 +23,7 @@
 
 #![allow(
     unsafe_code,
-    reason = "pointers come from C; what trusts one is in `border` and `handle`, or frees a handle"
+    reason = "pointers come from C; what trusts one is in `border` and `handle`, but for a visitor's call"
 )]
 #![allow(
     clippy::missing_safety_doc,
@@ -39,6 +39,8 @@ mod border;
 mod command;
 mod config;
 mod delta;
+mod endpoint;
+mod exchange;
 mod handle;
 mod health;
 mod informer;
@@ -46,6 +48,7 @@ mod input;
 mod lookup;
 mod notice;
 mod snapshot;
+mod state;
 mod status;
 mod value;
 
@@ -53,6 +56,8 @@ pub use border::Bytes;
 pub use command::*;
 pub use config::*;
 pub use delta::*;
+pub use endpoint::*;
+pub use exchange::*;
 pub use health::*;
 pub use informer::*;
 pub use input::*;

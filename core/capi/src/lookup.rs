@@ -4,8 +4,8 @@ use std::ffi::c_void;
 use std::mem::MaybeUninit;
 
 use crate::border::{Bytes, guard, place};
-use crate::handle::{Lent, lock};
 use crate::informer::Informer;
+use crate::state::{Lent, lock};
 use crate::status::{Error, Status};
 
 /// An object of the local copy.

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use reflet_core::{Notice as CoreNotice, Revision};
 
 use crate::border::{Bytes, guard, place};
-use crate::handle::lock;
-use crate::health::{condition, timer};
 use crate::informer::Informer;
+use crate::state::lock;
 use crate::status::Status;
 
 /// What a notice is about.
@@ -113,9 +112,7 @@ fn tell(notice: &CoreNotice<Arc<str>>) -> (NoticeKind, String) {
             format!("restored: {objects} objects{}", at(revision.as_ref())),
         ),
         CoreNotice::Live => (NoticeKind::Live, "live".into()),
-        CoreNotice::Stale { reason, .. } => {
-            (NoticeKind::Stale, format!("stale: {}", condition(reason)))
-        }
+        CoreNotice::Stale { reason, .. } => (NoticeKind::Stale, format!("stale: {reason}")),
         CoreNotice::Failed {
             attempt, failure, ..
         } => (
@@ -125,10 +122,7 @@ fn tell(notice: &CoreNotice<Arc<str>>) -> (NoticeKind, String) {
         CoreNotice::TimedOut {
             attempt, reason, ..
         } => {
-            let text = format!(
-                "attempt {attempt}: did not come in time: {}",
-                timer(*reason)
-            );
+            let text = format!("attempt {attempt}: not in time: {reason}");
             (NoticeKind::TimedOut, text)
         }
         CoreNotice::Relisted {
@@ -138,9 +132,8 @@ fn tell(notice: &CoreNotice<Arc<str>>) -> (NoticeKind, String) {
             deleted,
             ..
         } => {
-            let text = format!(
-                "listed again ({reason:?}): {added} new, {updated} changed, {deleted} gone"
-            );
+            let text =
+                format!("listed again ({reason}): {added} new, {updated} changed, {deleted} gone");
             (NoticeKind::Relisted, text)
         }
         CoreNotice::ObjectRejected {
@@ -162,7 +155,7 @@ fn tell(notice: &CoreNotice<Arc<str>>) -> (NoticeKind, String) {
         ),
         CoreNotice::BadInput { attempt, what, .. } => (
             NoticeKind::BadInput,
-            format!("attempt {attempt}: an input was refused: {what:?}"),
+            format!("attempt {attempt}: an input was refused: {what}"),
         ),
         other => tell_of_the_source(other),
     }
@@ -177,7 +170,7 @@ fn tell_of_the_source(notice: &CoreNotice<Arc<str>>) -> (NoticeKind, String) {
         ),
         CoreNotice::Frozen { limit, .. } => (
             NoticeKind::Frozen,
-            format!("over the limit of {limit:?}: nothing is applied until a list fits"),
+            format!("over the limit of {limit}: nothing is applied until a list fits"),
         ),
         CoreNotice::Thawed => (NoticeKind::Thawed, "a list fits again".into()),
         CoreNotice::StaleList { got, have, .. } => (

@@ -7,8 +7,9 @@ use reflet_core::snapshot::{Decoder, SnapshotError};
 
 use crate::border::{Bytes, guard, place};
 use crate::config::Config;
-use crate::handle::{hand_over, lock};
+use crate::handle::hand_over;
 use crate::informer::Informer;
+use crate::state::lock;
 use crate::status::{Error, Status};
 use crate::value::Engine;
 
@@ -63,7 +64,7 @@ pub unsafe extern "C" fn reflet_informer_restore(
             .and_then(|()| decoder.finish())
             .and_then(|taken| Engine::restore(config, seed, Timestamp::from_nanos(now), taken))
             .map_err(|error| unusable(&error))?;
-        hand_over(place, Informer::boxed(engine));
+        hand_over(place, Informer::new(engine));
         Ok(())
     })
 }

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::{env, fs};
 
 /// In the order in which a reader of the header wants to meet them.
-const SOURCES: [&str; 11] = [
-    "status", "border", "config", "informer", "command", "input", "delta", "lookup", "health",
-    "notice", "snapshot",
+const SOURCES: [&str; 13] = [
+    "status", "border", "config", "informer", "command", "endpoint", "exchange", "input", "delta",
+    "lookup", "health", "notice", "snapshot",
 ];
 
 /// What has nothing for C in it.
-const OTHERS: [&str; 3] = ["handle", "lib", "value"];
+const OTHERS: [&str; 4] = ["handle", "lib", "state", "value"];
 
 fn header() -> String {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -267,10 +267,100 @@ static void bad_snapshots(void) {
                        binary = {(const uint8_t *)"\xff\xfe\0\x80", 4};
     IS(REFLET_BAD_SNAPSHOT, reflet_informer_restore(&config, 1, 0, text("id"), none, &informer));
     IS(REFLET_BAD_SNAPSHOT, reflet_informer_restore(&config, 1, 0, text("id"), binary, &informer));
-    IS(REFLET_BAD_SNAPSHOT, reflet_informer_restore(&config, 1, 0, none, text("hello, this is no snapshot"), &informer));
+    IS(REFLET_BAD_SNAPSHOT, reflet_informer_restore(&config, 1, 0, none, text("hello"), &informer));
     IS(REFLET_BAD_ARGUMENT, reflet_informer_restore(&config, 1, 0, none, endless, &informer));
     IS(REFLET_BAD_UTF8, reflet_informer_restore(&config, 1, 0, binary, none, &informer));
     CHECK(informer == NULL);
+}
+
+static void bad_endpoints(void) {
+    reflet_endpoint *endpoint = NULL;
+    const reflet_bytes none = {0}, binary = {(const uint8_t *)"\xff\xfe\0\x80", 4};
+    IS(REFLET_NULL, reflet_endpoint_new(text("host"), text("name"), NULL));
+    IS(REFLET_BAD_ARGUMENT, reflet_endpoint_new(none, text("name"), &endpoint));
+    IS(REFLET_BAD_ARGUMENT, reflet_endpoint_new(text("a b"), text("name"), &endpoint));
+    IS(REFLET_BAD_ARGUMENT, reflet_endpoint_new(text("host"), text(".."), &endpoint));
+    IS(REFLET_BAD_UTF8, reflet_endpoint_new(text("host"), binary, &endpoint));
+    CHECK(endpoint == NULL);
+    IS(REFLET_NULL, reflet_endpoint_set_prefix(NULL, text("/a")));
+    IS(REFLET_NULL, reflet_endpoint_add_header(NULL, text("a"), text("b")));
+    IS(REFLET_NULL, reflet_endpoint_set_heartbeat(NULL, 1));
+    IS(REFLET_NULL, reflet_endpoint_config(NULL, &config));
+    OK(reflet_endpoint_new(text("host"), text("name"), &endpoint));
+    IS(REFLET_NULL, reflet_endpoint_config(endpoint, NULL));
+    IS(REFLET_BAD_ARGUMENT, reflet_endpoint_set_prefix(endpoint, text("no slash")));
+    IS(REFLET_BAD_ARGUMENT, reflet_endpoint_add_header(endpoint, text("host"), text("b")));
+    IS(REFLET_BAD_ARGUMENT, reflet_endpoint_add_header(endpoint, text("a"), text("b\r\nc: d")));
+    CHECK(strstr(reflet_last_error(), "c: d") == NULL);
+    OK(reflet_endpoint_set_heartbeat(endpoint, UINT64_MAX));
+    OK(reflet_endpoint_free(endpoint));
+    OK(reflet_endpoint_free(NULL));
+}
+
+static void bad_exchanges(void) {
+    reflet_endpoint *endpoint;
+    reflet_exchange *exchange = NULL;
+    reflet_informer *informer = make(), *other = make();
+    reflet_bytes request;
+    reflet_next next;
+    const reflet_bytes none = {0}, null = {NULL, 5}, endless = {(const uint8_t *)"x", SIZE_MAX};
+    OK(reflet_endpoint_new(text("host"), text("name"), &endpoint));
+
+    /* Nothing was polled yet. */
+    IS(REFLET_BAD_ARGUMENT, reflet_exchange_new(endpoint, informer, &exchange));
+    uint64_t attempt = next_command(informer).attempt;
+    IS(REFLET_NULL, reflet_exchange_new(NULL, informer, &exchange));
+    IS(REFLET_NULL, reflet_exchange_new(endpoint, NULL, &exchange));
+    IS(REFLET_NULL, reflet_exchange_new(endpoint, informer, NULL));
+    CHECK(exchange == NULL);
+    OK(reflet_exchange_new(endpoint, informer, &exchange));
+    reflet_exchange *second = NULL;
+    IS(REFLET_BAD_ARGUMENT, reflet_exchange_new(endpoint, informer, &second));
+    CHECK(second == NULL);
+
+    next_command(other);
+    IS(REFLET_BAD_ARGUMENT, reflet_exchange_read(exchange, other, 0, text("HTTP"), &next));
+    IS(REFLET_BAD_ARGUMENT, reflet_exchange_closed(exchange, other, 0));
+    IS(REFLET_BAD_ARGUMENT, reflet_exchange_failed(exchange, other, 0, none));
+    IS(REFLET_NULL, reflet_exchange_request(NULL, &request));
+    IS(REFLET_NULL, reflet_exchange_request(exchange, NULL));
+    IS(REFLET_NULL, reflet_exchange_read(NULL, informer, 0, none, &next));
+    IS(REFLET_NULL, reflet_exchange_read(exchange, NULL, 0, none, &next));
+    IS(REFLET_NULL, reflet_exchange_read(exchange, informer, 0, none, NULL));
+    IS(REFLET_NULL, reflet_exchange_read(exchange, informer, 0, null, &next));
+    IS(REFLET_BAD_ARGUMENT, reflet_exchange_read(exchange, informer, 0, endless, &next));
+    IS(REFLET_NULL, reflet_exchange_closed(NULL, informer, 0));
+    IS(REFLET_NULL, reflet_exchange_closed(exchange, NULL, 0));
+    IS(REFLET_NULL, reflet_exchange_failed(NULL, informer, 0, none));
+    IS(REFLET_NULL, reflet_exchange_failed(exchange, NULL, 0, none));
+
+    /* What is no HTTP ends it; after its end it takes nothing more. */
+    OK(reflet_exchange_read(exchange, informer, 0, none, &next));
+    CHECK(next == REFLET_NEXT_MORE);
+    OK(reflet_exchange_read(exchange, informer, 0, text("hello, this is no HTTP\r\n\r\n"), &next));
+    CHECK(next == REFLET_NEXT_CLOSE);
+    IS(REFLET_UNKNOWN_ATTEMPT, reflet_exchange_read(exchange, informer, 0, text("x"), &next));
+    IS(REFLET_UNKNOWN_ATTEMPT, reflet_exchange_closed(exchange, informer, 0));
+    IS(REFLET_UNKNOWN_ATTEMPT, reflet_exchange_failed(exchange, informer, 0, text("x")));
+    OK(reflet_exchange_free(exchange));
+
+    /* A cancelled one, a stopped informer, and an informer that is gone. */
+    reflet_deadline deadline;
+    OK(reflet_informer_deadline(informer, &deadline));
+    OK(reflet_informer_handle_timeout(informer, deadline.at));
+    CHECK(next_command(informer).attempt != attempt);
+    OK(reflet_exchange_new(endpoint, informer, &exchange));
+    OK(reflet_informer_stop(informer, deadline.at));
+    IS(REFLET_STOPPED, reflet_exchange_read(exchange, informer, 0, text("HTTP"), &next));
+    CHECK(next_command(informer).kind == REFLET_COMMAND_KIND_CANCEL);
+    IS(REFLET_BAD_ARGUMENT, reflet_exchange_new(endpoint, informer, &second));
+    OK(reflet_informer_free(informer));
+    OK(reflet_exchange_request(exchange, &request));
+    CHECK(request.length > 0 && memcmp(request.data, "GET /v1/name?", 13) == 0);
+    OK(reflet_exchange_free(exchange));
+    OK(reflet_exchange_free(NULL));
+    OK(reflet_informer_free(other));
+    OK(reflet_endpoint_free(endpoint));
 }
 
 int main(void) {
@@ -284,6 +374,8 @@ int main(void) {
     after_stop();
     out_of_a_callback();
     bad_snapshots();
+    bad_endpoints();
+    bad_exchanges();
     puts("survived");
     return 0;
 }

@@ -166,7 +166,7 @@ static void time_passes(reflet_informer *informer, uint64_t attempt) {
     uint64_t now = deadline.at;
     hand_in(informer, now, command.attempt, failed);
     OK(reflet_informer_deadline(informer, &deadline));
-    CHECK(is(deadline.reason, "the next attempt, when the source said to come back"));
+    CHECK(is(deadline.reason, "the time that the source asked for"));
     CHECK(deadline.at >= now + 5 * SECOND);
     reflet_health health;
     OK(reflet_informer_health(informer, &health));
@@ -190,6 +190,66 @@ static void restart(reflet_informer *informer, const reflet_config *config) {
     CHECK(mark.kind == REFLET_DELTA_KIND_MARK && mark.restored && is(mark.revision, "11"));
     CHECK(next_command(again).kind == REFLET_COMMAND_KIND_WATCH);
     OK(reflet_informer_free(again));
+}
+
+/* Another one over HTTP: a page that comes in two pieces, a watch that is opened, and a refusal. */
+static void over_http(uint64_t now) {
+    static const char page[] = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+                               "x-reflet-epoch: e\r\ncontent-length: 90\r\n\r\n"
+                               "{\"revision\":\"7\",\"epoch\":\"e\",\"items\":[{\"key\":\"k\",\"version\":\"7\","
+                               "\"uid\":\"7\",\"value\":{\"a\":1}}]}";
+    reflet_endpoint *endpoint;
+    OK(reflet_endpoint_new(text("host:80"), text("routes"), &endpoint));
+    OK(reflet_endpoint_set_prefix(endpoint, text("/config")));
+    OK(reflet_endpoint_add_header(endpoint, text("authorization"), text("Bearer t")));
+    reflet_config config;
+    OK(reflet_endpoint_config(endpoint, &config));
+    CHECK(config.promises & REFLET_PROMISE_DIGESTS && config.heartbeat_ms == 10000);
+    reflet_informer *informer;
+    OK(reflet_informer_new(&config, 3, now, &informer));
+
+    CHECK(next_command(informer).kind == REFLET_COMMAND_KIND_LIST);
+    reflet_exchange *exchange;
+    reflet_bytes request;
+    OK(reflet_exchange_new(endpoint, informer, &exchange));
+    OK(reflet_exchange_request(exchange, &request));
+    CHECK(is(request, "GET /config/v1/routes?limit=500 HTTP/1.1\r\nhost: host:80\r\n"
+                      "accept: application/json\r\nauthorization: Bearer t\r\n\r\n"));
+    reflet_next next;
+    reflet_bytes front = {(const uint8_t *)page, 50};
+    reflet_bytes back = {(const uint8_t *)page + 50, sizeof page - 51};
+    OK(reflet_exchange_read(exchange, informer, now, front, &next));
+    CHECK(next == REFLET_NEXT_MORE);
+    OK(reflet_exchange_read(exchange, informer, now, back, &next));
+    CHECK(next == REFLET_NEXT_KEEP);
+    OK(reflet_exchange_free(exchange));
+    reflet_entry entry;
+    OK(reflet_informer_get(informer, text("k"), &entry));
+    CHECK(is(entry.value, "{\"a\":1}"));
+
+    CHECK(next_command(informer).kind == REFLET_COMMAND_KIND_WATCH);
+    OK(reflet_exchange_new(endpoint, informer, &exchange));
+    OK(reflet_exchange_read(exchange, informer, now,
+                            text("HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\n\r\n"),
+                            &next));
+    CHECK(next == REFLET_NEXT_MORE);
+    OK(reflet_exchange_closed(exchange, informer, now));
+    OK(reflet_exchange_free(exchange));
+
+    /* It said nothing, so the next one has to wait. */
+    reflet_deadline deadline;
+    OK(reflet_informer_deadline(informer, &deadline));
+    now = deadline.at;
+    OK(reflet_informer_handle_timeout(informer, now));
+    CHECK(next_command(informer).kind == REFLET_COMMAND_KIND_WATCH);
+    OK(reflet_exchange_new(endpoint, informer, &exchange));
+    OK(reflet_exchange_failed(exchange, informer, now, text("no route to host")));
+    OK(reflet_exchange_free(exchange));
+    reflet_health health;
+    OK(reflet_informer_health(informer, &health));
+    CHECK(is(health.last_error, "retryable: no route to host"));
+    OK(reflet_informer_free(informer));
+    OK(reflet_endpoint_free(endpoint));
 }
 
 int main(void) {
@@ -225,6 +285,7 @@ int main(void) {
     look_up(informer);
     OK(reflet_informer_unsubscribe(informer, subscriber));
     OK(reflet_informer_free(informer));
+    over_http(now);
     puts("lived");
     return 0;
 }
