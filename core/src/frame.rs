@@ -94,6 +94,19 @@ pub enum Payload<'a, V> {
     Encoded(&'a [u8], &'a Decoder<V>),
 }
 
+impl<V> fmt::Debug for Payload<'_, V> {
+    /// Values are not shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value(_) => f.debug_tuple("Value").finish_non_exhaustive(),
+            Self::Encoded(bytes, _) => f
+                .debug_struct("Encoded")
+                .field("bytes", &bytes.len())
+                .finish_non_exhaustive(),
+        }
+    }
+}
+
 impl<V> Payload<'_, V> {
     /// The value; `Err`: what is wrong with the bytes, in the decoder's words.
     ///

@@ -1,6 +1,6 @@
 #![no_std]
 #![forbid(unsafe_code)]
-#![warn(clippy::alloc_instead_of_core)]
+#![warn(clippy::alloc_instead_of_core, missing_debug_implementations)]
 //! An informer keeps a local, always-current, queryable copy of a remote collection: it lists
 //! once, watches for changes, updates a cache, and tells subscribers exactly how to get from what
 //! they knew to what is true. This crate is its engine, as a state machine without I/O: it owns no

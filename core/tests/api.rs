@@ -47,6 +47,16 @@ fn whatever_users_hold_crosses_threads_and_can_be_shown() {
     is_plain::<(Health<Key>, Notice<Key>, Condition)>();
 }
 
+#[cfg(feature = "wire")]
+#[test]
+fn so_does_whatever_speaks_the_protocol() {
+    use reflet_core::wire::{Endpoint, EndpointError, Exchange, Next, WireLimits};
+
+    crosses_threads::<(Endpoint, Exchange)>();
+    is_plain::<(WireLimits, Next)>();
+    is_an_error::<EndpointError>();
+}
+
 #[test]
 fn what_says_what_went_wrong_is_an_error() {
     is_an_error::<Failure>();

@@ -1,3 +1,4 @@
+#![warn(missing_debug_implementations)]
 //! A local copy of a remote collection that keeps itself true, on tokio.
 //!
 //! Somewhere there is a *source* of truth: a Kubernetes API server, etcd, Consul, your own HTTP

@@ -4,6 +4,7 @@
 //! next: it returns how an attempt ended, and the engine chooses. It reads its frames' envelopes
 //! first; the payload of a frame is only decoded when the cache does not hold it yet.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -51,6 +52,7 @@ pub trait Source: Send + Sync + 'static {
 
 /// The page that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ListRequest {
     /// The token of the page to go on with; `None`: the first page.
     pub page: Option<Box<str>>,
@@ -66,6 +68,7 @@ pub struct ListRequest {
 
 /// The watch that is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct WatchRequest {
     /// Where to start.
     pub from: WatchFrom,
@@ -119,6 +122,12 @@ pub struct Sink<V> {
     engine: Box<dyn Engine<V>>,
     /// How many frames were handed over since other tasks had their turn.
     in_a_row: usize,
+}
+
+impl<V> fmt::Debug for Sink<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sink").finish_non_exhaustive()
+    }
 }
 
 impl<V: Clone> Sink<V> {

@@ -12,6 +12,7 @@ use driver_rig::{list, live, start};
 use reflet_tokio::read::{Afterwards, Found, Iter, ReadView};
 use reflet_tokio::reflet_core::Revision;
 use reflet_tokio::scripted::{Request, Script, ScriptedSource};
+use reflet_tokio::source::{ListRequest, Sink, WatchRequest};
 use reflet_tokio::{
     Batch, Builder, Deltas, Ended, HandlerTask, Informer, NotSynced, Notice, Notices, Published,
     Reader, Status, View, WaitError, scripted,
@@ -36,6 +37,10 @@ fn whatever_users_hold_crosses_threads_and_can_be_shown() {
     crosses_threads::<Deltas<u32>>();
     crosses_threads::<(HandlerTask, Notices)>();
     crosses_threads::<(Script<u32>, Request<u32>)>();
+    is_plain::<(ListRequest, WatchRequest)>();
+    // A source's futures hold it, and may be sent.
+    fn can_be_sent<T: Send + Debug>() {}
+    can_be_sent::<Sink<u32>>();
     is_plain::<(Batch<u32>, Ended, Notice, Status, Published)>();
     is_an_error::<NotSynced>();
     is_an_error::<WaitError>();

@@ -15,7 +15,8 @@ use crate::output::{Command, WatchFrom};
 /// How often a server says that a quiet watch is alive, unless it was told otherwise.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// What one answer may cost. Beyond a limit the attempt fails, or the line is skipped.
+/// What one answer may cost. Beyond a limit the attempt fails, or the line is skipped. Fields will be
+/// added: end a literal with `..WireLimits::default()`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WireLimits {
     /// The most bytes of a page. Default: 64 MiB.
