@@ -268,6 +268,14 @@ fn an_answer_that_is_not_the_protocol_says_so() {
             "not the size of a chunk",
         ),
         (
+            format!("{ok}transfer-encoding: chunked\r\n\r\n\r\n\r\n"),
+            "not the size of a chunk",
+        ),
+        (
+            format!("{ok}transfer-encoding: chunked\r\n\r\n ;x=y\r\n\r\n"),
+            "not the size of a chunk",
+        ),
+        (
             format!("{ok}transfer-encoding: chunked\r\n\r\n3\r\nabcdef\r\n"),
             "longer than it says",
         ),
@@ -353,6 +361,33 @@ fn refusals_mean_what_their_status_and_reason_say() {
     assert_eq!(judged(&broken.as_bytes()[..60]).0, FailureClass::Gone);
     let endless = format!("HTTP/1.1 410 Gone\r\n\r\n{}", "x".repeat(10_000));
     assert_eq!(judged(endless.as_bytes()).0, FailureClass::Gone);
+}
+
+#[test]
+fn a_stream_without_its_last_chunk_has_not_ended() {
+    let mut rig = Rig::listed();
+    let mut watch = rig.next();
+    let answer = chunked("application/x-ndjson", EVENTS, 1 << 20);
+    let open = answer.strip_suffix(b"0\r\ntrailer: x\r\n\r\n").unwrap();
+    assert_eq!(rig.read(&mut watch, open), Next::More);
+    assert_eq!(
+        rig.read(&mut watch, b"\r\n\r\n"),
+        Next::Done { keep: false }
+    );
+    assert_eq!(rig.failure().0, FailureClass::Malformed);
+}
+
+#[test]
+fn a_trailer_may_be_as_long_as_a_header() {
+    for (length, taken) in [(60_000, true), (70_000, false)] {
+        let mut rig = Rig::new();
+        let mut list = rig.next();
+        let answer = chunked("application/json", PAGE, 100);
+        let body = answer.strip_suffix(b"trailer: x\r\n\r\n").unwrap();
+        let trailer = format!("x: {}\r\n\r\n", "y".repeat(length));
+        let _ = rig.read(&mut list, &[body, trailer.as_bytes()].concat());
+        assert_eq!(!rig.content().is_empty(), taken, "{length}");
+    }
 }
 
 #[test]

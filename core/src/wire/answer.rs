@@ -115,7 +115,7 @@ impl Answer {
                     return Ok(Came::Body(part));
                 }
                 Framing::ChunkLine | Framing::ChunkEnd | Framing::Trailer => {
-                    let Some(line) = self.line(bytes)? else {
+                    let Some(line) = self.line(framing, bytes)? else {
                         return Ok(Came::Nothing);
                     };
                     self.framing = Some(self.after(framing, &line)?);
@@ -137,11 +137,16 @@ impl Answer {
     }
 
     /// A line between chunks with its end, if all of it has come.
-    fn line(&mut self, bytes: &mut &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+    fn line(&mut self, framing: Framing, bytes: &mut &[u8]) -> Result<Option<Vec<u8>>, Failure> {
+        // A trailer may be as long as a header.
+        let most = match framing {
+            Framing::Trailer => self.most,
+            _ => CHUNK_LINE_BYTES,
+        };
         let end = memchr::memchr(b'\n', bytes);
         let (part, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
         *bytes = rest;
-        if self.begun.len() + part.len() > CHUNK_LINE_BYTES {
+        if self.begun.len() + part.len() > most {
             return Err(malformed("a line between chunks is too long"));
         }
         self.begun.extend_from_slice(part);
@@ -151,14 +156,21 @@ impl Answer {
     /// What comes after a line between chunks.
     fn after(&mut self, framing: Framing, line: &[u8]) -> Result<Framing, Failure> {
         match framing {
-            Framing::ChunkLine => match httparse::parse_chunk_size(line) {
-                Ok(httparse::Status::Complete((_, 0))) => Ok(Framing::Trailer),
-                Ok(httparse::Status::Complete((_, size))) => Ok(Framing::Chunk(size)),
-                Ok(httparse::Status::Partial) | Err(_) => Err(malformed(&format!(
-                    "{:?} is not the size of a chunk",
-                    shown(line)
-                ))),
-            },
+            Framing::ChunkLine => {
+                // No digits at all are a size of zero to httparse, which would end the body.
+                let digits = line.first().is_some_and(u8::is_ascii_hexdigit);
+                match httparse::parse_chunk_size(line) {
+                    Ok(httparse::Status::Complete((_, size))) if digits => Ok(match size {
+                        0 => Framing::Trailer,
+                        size => Framing::Chunk(size),
+                    }),
+                    _ => {
+                        let shown = shown(line);
+                        let words = format!("this is not the size of a chunk: {shown}");
+                        Err(malformed(&words))
+                    }
+                }
+            }
             Framing::ChunkEnd => match line {
                 b"\r\n" => Ok(Framing::ChunkLine),
                 _ => Err(malformed("a chunk is longer than it says")),
