@@ -356,11 +356,35 @@ fn refusals_mean_what_their_status_and_reason_say() {
             assert!(message.contains("http://elsewhere/"), "{message}");
         }
     }
-    // Its words may break off, or never end.
+    // Its words may break off, or never end, or be no words.
     let broken = format!("HTTP/1.1 410 Gone\r\ncontent-length: 90\r\n\r\n{gone}");
     assert_eq!(judged(&broken.as_bytes()[..60]).0, FailureClass::Gone);
     let endless = format!("HTTP/1.1 410 Gone\r\n\r\n{}", "x".repeat(10_000));
     assert_eq!(judged(endless.as_bytes()).0, FailureClass::Gone);
+    for rest in [
+        "transfer-encoding: chunked\r\n\r\nzz\r\n",
+        "content-encoding: gzip\r\ncontent-length: 2\r\n\r\n\x1f\x7f",
+    ] {
+        let (class, message) = judged(format!("HTTP/1.1 410 Gone\r\n{rest}").as_bytes());
+        assert_eq!((class, &*message), (FailureClass::Gone, "410 Gone"));
+    }
+    let strange = b"HTTP/1.1 410 Gone\r\ncontent-type: \xff\r\ncontent-length: 0\r\n\r\n";
+    assert_eq!(judged(strange).0, FailureClass::Gone);
+}
+
+#[test]
+fn a_connection_that_fails_takes_nothing_from_a_refusal() {
+    let mut rig = Rig::listed();
+    let mut watch = rig.next();
+    let head = b"HTTP/1.1 410 Gone\r\ncontent-length: 90\r\n\r\nthe history";
+    assert_eq!(rig.read(&mut watch, head), Next::More);
+    let end = watch.failed(&mut rig.routes, rig.now, "connection reset by peer");
+    assert_eq!(end, Next::Done { keep: false });
+    let (class, message) = rig.failure();
+    assert_eq!(
+        (class, &*message),
+        (FailureClass::Gone, "410 Gone: the history")
+    );
 }
 
 #[test]

@@ -20,8 +20,9 @@ const CHUNK_LINE_BYTES: usize = 1 << 10;
 pub(super) struct Head {
     pub(super) status: u16,
     pub(super) epoch: Option<Epoch>,
-    /// In lower case.
-    pub(super) content_type: Option<Box<str>>,
+    pub(super) content_type: Option<Box<[u8]>>,
+    /// The body is compressed, or coded in another way.
+    pub(super) encoded: bool,
     pub(super) location: Option<Box<str>>,
     pub(super) retry_after: Option<Duration>,
     /// The connection can be used again once the body has come.
@@ -248,7 +249,7 @@ fn parse(head: &[u8]) -> Result<(Head, Option<Framing>), Failure> {
     for header in response.headers.iter() {
         let text = || {
             core::str::from_utf8(header.value)
-                .map(str::trim)
+                .map(str::trim_ascii)
                 .map_err(|_| malformed(&format!("the header {} is not text", header.name)))
         };
         match &*header.name.to_ascii_lowercase() {
@@ -267,19 +268,29 @@ fn parse(head: &[u8]) -> Result<(Head, Option<Framing>), Failure> {
                 }
                 chunked = true;
             }
-            "content-encoding" if !text()?.eq_ignore_ascii_case("identity") => {
-                return Err(malformed("a content encoding was not asked for"));
-            }
             "connection" => {
-                let mut words = text()?.split(',').map(str::trim);
-                if words.any(|word| word.eq_ignore_ascii_case("close")) {
+                let mut words = header.value.split(|byte| *byte == b',');
+                if words.any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close")) {
                     head.keep = false;
                 }
             }
-            "content-type" => head.content_type = Some(text()?.to_ascii_lowercase().into()),
-            "location" => head.location = Some(shown(header.value).into()),
-            "x-reflet-epoch" => head.epoch = Some(Epoch::new(text()?)),
-            "retry-after" => head.retry_after = seconds(text()?),
+            "content-encoding" => {
+                let plain = header.value.trim_ascii().eq_ignore_ascii_case(b"identity");
+                head.encoded |= !plain;
+            }
+            "content-type" if head.content_type.is_none() => {
+                head.content_type = Some(header.value.into());
+            }
+            "location" if head.location.is_none() => {
+                head.location = Some(shown(header.value).into());
+            }
+            // Of a refusal only the status counts, whatever its headers are.
+            "x-reflet-epoch" if status == 200 && head.epoch.is_none() => {
+                head.epoch = Some(Epoch::new(text()?));
+            }
+            "retry-after" if head.retry_after.is_none() => {
+                head.retry_after = seconds(header.value.trim_ascii());
+            }
             _ => {}
         }
     }
@@ -297,10 +308,14 @@ fn parse(head: &[u8]) -> Result<(Head, Option<Framing>), Failure> {
 
 /// A wait in seconds. A date is not understood here, where there is no clock that knows dates: the
 /// engine's own pace is kept then.
-fn seconds(text: &str) -> Option<Duration> {
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+fn seconds(text: &[u8]) -> Option<Duration> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
         return None;
     }
+    let digits = text.iter().map(|byte| u64::from(byte - b'0'));
     // More seconds than can be counted are still a wait; the engine caps it.
-    Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)))
+    let seconds = digits.fold(0, |sum: u64, digit| {
+        sum.saturating_mul(10).saturating_add(digit)
+    });
+    Some(Duration::from_secs(seconds))
 }

@@ -146,8 +146,6 @@ impl Exchange {
         let outcome = match (&self.body, self.answer.closed()) {
             // The next page's exchange has the same attempt: nothing may be said twice.
             (Body::Done, _) => Ok(()),
-            // What it means is known, even if its words broke off.
-            (Body::Refusal { .. }, _) => self.complete(decoder, &mut ear),
             (_, Ok(())) => self.complete(decoder, &mut ear),
             (_, Err(failure)) => Err(failure),
         };
@@ -212,12 +210,15 @@ impl Exchange {
             };
             return Ok(());
         }
-        if let Some(content) = head
-            .content_type
-            .filter(|content| !content.contains("json"))
-        {
-            let shown = shown(content.as_bytes());
-            return Err(malformed(&format!("the content is {shown}, not JSON")));
+        if head.encoded {
+            return Err(malformed("a content encoding was not asked for"));
+        }
+        if let Some(content) = head.content_type {
+            let json = content.to_ascii_lowercase();
+            if memchr::memmem::find(&json, b"json").is_none() {
+                let shown = shown(&content);
+                return Err(malformed(&format!("the content is {shown}, not JSON")));
+            }
         }
         self.body = match self.asked {
             Asked::List => Body::Page {
@@ -252,13 +253,13 @@ impl Exchange {
                 Ok(())
             }
             Body::Watch(stream) => stream.push(part, decoder, &mut |frame| ear.frame(frame)),
-            Body::Refusal { head, bytes } => {
+            Body::Refusal { bytes, .. } => {
                 let room = REFUSAL_BYTES - bytes.len();
                 bytes.extend_from_slice(part.get(..room).unwrap_or(part));
                 if bytes.len() < REFUSAL_BYTES {
                     return Ok(());
                 }
-                Err(refusal(self.asked, head, bytes))
+                Err(malformed("the words of a refusal have no end"))
             }
             Body::Awaited | Body::Done => Ok(()),
         }
@@ -289,16 +290,18 @@ impl Exchange {
         outcome: Result<(), Failure>,
         keep: bool,
     ) -> Next {
-        self.body = Body::Done;
-        match outcome {
-            Ok(()) => Next::Done { keep },
-            Err(failure) => {
-                // A proxy that is in trouble may well answer with the request that it got.
-                let secrets = self.secrets.iter().map(|secret| &**secret);
-                ear.say(Input::Failed(hide_all(failure, secrets)));
-                Next::Done { keep: false }
-            }
+        let body = mem::replace(&mut self.body, Body::Done);
+        let Err(mut failure) = outcome else {
+            return Next::Done { keep };
+        };
+        if let Body::Refusal { head, bytes } = body {
+            // However its words broke off, what it means is known.
+            failure = refusal(self.asked, &head, &bytes);
         }
+        // A proxy that is in trouble may well answer with the request that it got.
+        let secrets = self.secrets.iter().map(|secret| &**secret);
+        ear.say(Input::Failed(hide_all(failure, secrets)));
+        Next::Done { keep: false }
     }
 }
 
@@ -351,6 +354,8 @@ fn page<K: Key<Borrowed = str>, V: Clone + 'static, S: BuildHasher + Clone>(
 
 /// What an answer other than the hoped-for one means.
 fn refusal(asked: Asked, head: &Head, body: &[u8]) -> Failure {
+    // Words that nobody can read are none.
+    let body = if head.encoded { &[] } else { body };
     let words: Words<'_> = serde_json::from_slice(body).unwrap_or_default();
     let reason = words.reason.as_ref().map(Text::as_str);
     let message = match (&words.message, &head.location) {
