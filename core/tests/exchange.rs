@@ -521,6 +521,37 @@ fn what_a_server_repeats_of_our_secrets_is_told_nobody() {
 }
 
 #[test]
+fn secrets_are_hidden_wherever_a_server_repeats_them() {
+    let secret = "HunTer2\"\\x";
+    for (head, body) in [
+        (format!("content-type: Bearer {secret}"), String::new()),
+        ("transfer-encoding: chunked".to_owned(), secret.to_owned()),
+        (
+            "content-type: application/json".to_owned(),
+            format!(
+                "{{\"revision\":{},\"items\":[]}}",
+                serde_json::json!(secret)
+            ),
+        ),
+    ] {
+        let endpoint = Endpoint::new("host", "routes").unwrap();
+        let endpoint = endpoint.header("authorization", &format!("Bearer {secret}"));
+        let endpoint = endpoint.unwrap();
+        let mut routes = Routes::new(endpoint.config(), 1, Timestamp::ZERO);
+        let mut list = Exchange::new(&endpoint, &routes.poll_command().unwrap()).unwrap();
+        let answer = format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{body}\r\n");
+        let _ = list.read(&mut routes, Timestamp::ZERO, answer.as_bytes(), &json);
+        let _ = list.closed(&mut routes, Timestamp::ZERO, &json);
+        let (_, failure) = routes.health().last_error.unwrap();
+        assert!(failure.message.contains("[hidden]"), "{failure}");
+        assert!(
+            !failure.message.to_lowercase().contains("hunter2"),
+            "{failure}"
+        );
+    }
+}
+
+#[test]
 fn what_is_no_request_of_this_protocol_is_none() {
     let endpoint = Endpoint::new("host", "routes").unwrap();
     let mut routes = Routes::new(Config::default(), 1, Timestamp::ZERO);

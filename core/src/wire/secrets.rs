@@ -40,10 +40,15 @@ pub fn hide_all<'s>(mut failure: Failure, secrets: impl Iterator<Item = &'s str>
     // One may be a part of another.
     secrets.sort_unstable_by_key(|text| Reverse(text.len()));
     for secret in secrets {
-        if failure.message.contains(secret) {
-            failure.message = failure.message.replace(secret, HIDDEN).into();
+        // In quotes it looks different.
+        let quoted = format!("{secret:?}");
+        let quoted = quoted.get(1..quoted.len() - 1).unwrap_or(secret);
+        for secret in [quoted, secret] {
+            if failure.message.contains(secret) {
+                failure.message = failure.message.replace(secret, HIDDEN).into();
+            }
+            failure.message = without_beginning(failure.message, secret);
         }
-        failure.message = without_beginning(failure.message, secret);
     }
     failure
 }
