@@ -1130,8 +1130,8 @@ reflet_status reflet_exchange_request(reflet_exchange *exchange,
 
 /**
  * Takes what was read from the connection, of any length, and tells the informer what it means. `next`
- * is set to what is needed next. REFLET_UNKNOWN_ATTEMPT: the informer is not interested any more; free
- * the exchange and close the connection.
+ * is set to what is needed next. REFLET_UNKNOWN_ATTEMPT: the informer is not interested any more, or the
+ * exchange is over; free it and close the connection.
  */
 reflet_status reflet_exchange_read(reflet_exchange *exchange,
                                    reflet_informer *informer,

@@ -26,6 +26,9 @@ pub(crate) struct Inner {
     core: CoreExchange,
     /// The informer that it belongs to.
     informer: u64,
+    /// The informer knows how it ended. What the next page is asked for has the same attempt, and is
+    /// none of its business.
+    over: bool,
 }
 
 impl Handle for Exchange {
@@ -76,13 +79,18 @@ impl Inner {
         }
         state.running()?;
         state.attempt(self.core.attempt().number())?;
+        if self.over {
+            let words = "the exchange is over: free it";
+            return Err(Error::new(Status::RefletUnknownAttempt, words));
+        }
         Ok(state)
     }
 
     /// What follows from an answer, or a part of it.
-    fn went_on(&self, state: &mut State, next: CoreNext) -> Next {
+    fn went_on(&mut self, state: &mut State, next: CoreNext) -> Next {
         let next = Next::of(next);
         if next != Next::More {
+            self.over = true;
             // A list that goes on is asked for its next page by a command.
             state.attempts.remove(&self.core.attempt().number());
         }
@@ -108,7 +116,12 @@ pub unsafe extern "C" fn reflet_exchange_new(
             .and_then(|command| CoreExchange::new(&endpoint, &command))
             .ok_or_else(|| Error::bad_argument("the last command is no list and no watch"))?;
         let informer = state.id;
-        hand_over(place, Exchange(Mutex::new(Inner { core, informer })));
+        let inner = Inner {
+            core,
+            informer,
+            over: false,
+        };
+        hand_over(place, Exchange(Mutex::new(inner)));
         Ok(())
     })
 }
@@ -132,14 +145,17 @@ pub unsafe extern "C" fn reflet_exchange_request(
     guard(|| {
         let place = place(request)?;
         let inner = handle::lock(exchange)?;
-        place.write(Bytes::of(inner.core.request()));
+        place.write(match inner.core.request() {
+            [] => Bytes::NONE,
+            request => Bytes::of(request),
+        });
         Ok(())
     })
 }
 
 /// Takes what was read from the connection, of any length, and tells the informer what it means. `next`
-/// is set to what is needed next. REFLET_UNKNOWN_ATTEMPT: the informer is not interested any more; free
-/// the exchange and close the connection.
+/// is set to what is needed next. REFLET_UNKNOWN_ATTEMPT: the informer is not interested any more, or the
+/// exchange is over; free it and close the connection.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn reflet_exchange_read(
     exchange: *mut Exchange,

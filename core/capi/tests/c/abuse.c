@@ -344,6 +344,43 @@ static void bad_exchanges(void) {
     IS(REFLET_UNKNOWN_ATTEMPT, reflet_exchange_failed(exchange, informer, 0, text("x")));
     OK(reflet_exchange_free(exchange));
 
+    /* One whose page has come has no say in the next page, which has the same attempt. */
+    static const char page[] = "HTTP/1.1 200 OK\r\ncontent-length: 77\r\n\r\n"
+                               "{\"revision\":\"7\",\"items\":[{\"key\":\"k\",\"version\":\"7\",\"value\":1}],"
+                               "\"continue\":\"t\"}";
+    static const char last[] = "HTTP/1.1 200 OK\r\ncontent-length: 27\r\n\r\n"
+                               "{\"revision\":\"7\",\"items\":[]}";
+    reflet_informer *paged = make();
+    uint64_t list = next_command(paged).attempt;
+    OK(reflet_exchange_new(endpoint, paged, &exchange));
+    OK(reflet_exchange_read(exchange, paged, 0, text(page), &next));
+    CHECK(next == REFLET_NEXT_KEEP);
+    CHECK(next_command(paged).attempt == list);
+    OK(reflet_exchange_new(endpoint, paged, &second));
+    IS(REFLET_UNKNOWN_ATTEMPT, reflet_exchange_read(exchange, paged, 0, text("x"), &next));
+    IS(REFLET_UNKNOWN_ATTEMPT, reflet_exchange_failed(exchange, paged, 0, text("reset")));
+    IS(REFLET_UNKNOWN_ATTEMPT, reflet_exchange_closed(exchange, paged, 0));
+    OK(reflet_exchange_read(second, paged, 0, text(last), &next));
+    CHECK(next == REFLET_NEXT_KEEP);
+    CHECK(next_command(paged).kind == REFLET_COMMAND_KIND_WATCH);
+    OK(reflet_exchange_free(exchange));
+    OK(reflet_exchange_free(second));
+    OK(reflet_informer_free(paged));
+    second = NULL;
+
+    /* What the protocol has not got is no request, and fails when it is told to. */
+    reflet_config streamed = config;
+    streamed.feed = REFLET_FEED_INITIAL_STREAM;
+    reflet_informer *initial;
+    OK(reflet_informer_new(&streamed, 1, 0, &initial));
+    CHECK(next_command(initial).kind == REFLET_COMMAND_KIND_WATCH);
+    OK(reflet_exchange_new(endpoint, initial, &exchange));
+    OK(reflet_exchange_request(exchange, &request));
+    CHECK(request.data == NULL && request.length == 0);
+    OK(reflet_exchange_failed(exchange, initial, 0, none));
+    OK(reflet_exchange_free(exchange));
+    OK(reflet_informer_free(initial));
+
     /* A cancelled one, a stopped informer, and an informer that is gone. */
     reflet_deadline deadline;
     OK(reflet_informer_deadline(informer, &deadline));
