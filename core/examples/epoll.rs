@@ -64,11 +64,19 @@ impl Connection {
         informer: &mut Informer<Arc<str>, Json>,
         now: Timestamp,
     ) -> io::Result<Next> {
-        if let Some(error) = self.socket.take_error()? {
+        // Once there is a connection, what came over it is read before how it ended.
+        if self.written == 0
+            && let Some(error) = self.socket.take_error()?
+        {
             return Err(error);
         }
         while let Some(rest @ [_, ..]) = self.exchange.request().get(self.written..) {
-            self.written += self.socket.write(rest)?;
+            match self.socket.write(rest) {
+                Ok(written) => self.written += written,
+                // The poller does not say twice that there is something to be read.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
         }
         let mut buffer = [0; 16 << 10];
         loop {

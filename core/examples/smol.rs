@@ -97,8 +97,9 @@ pub(crate) async fn follow(
                 return Ok(());
             }
         }
-        let timer = match routes.poll_timeout() {
-            Some(deadline) => Timer::after(deadline.at.saturating_since(now())),
+        let deadline = routes.poll_timeout().map(|deadline| deadline.at);
+        let timer = match deadline {
+            Some(at) => Timer::after(at.saturating_since(now())),
             None => Timer::never(),
         };
         let heard = async { said.recv().await.ok() };
@@ -106,8 +107,12 @@ pub(crate) async fn follow(
             timer.await;
             None
         };
-        let Some((number, said)) = heard.or(due).await else {
+        let heard = heard.or(due).await;
+        // However much there is to be heard, what is due is done.
+        if deadline.is_some_and(|at| at <= now()) {
             routes.handle_timeout(now());
+        }
+        let Some((number, said)) = heard else {
             continue;
         };
         let Some((exchange, _)) = open.get_mut(&number) else {

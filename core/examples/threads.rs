@@ -10,7 +10,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -113,12 +113,13 @@ pub(crate) fn follow(
         }
         let deadline = routes.poll_timeout().map(|deadline| deadline.at);
         let wait = deadline.map_or(Duration::MAX, |at| at.saturating_since(now()));
-        let (number, said) = match said.recv_timeout(wait) {
-            Ok(said) => said,
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                routes.handle_timeout(now());
-                continue;
-            }
+        let said = said.recv_timeout(wait);
+        // However much there is to be heard, what is due is done.
+        if deadline.is_some_and(|at| at <= now()) {
+            routes.handle_timeout(now());
+        }
+        let Ok((number, said)) = said else {
+            continue;
         };
         let Some(Open { exchange, socket }) = open.get_mut(&number) else {
             if let Said::Connected(socket) = said {

@@ -3,6 +3,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include <arpa/inet.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +46,8 @@ int main(int argc, char **argv) {
     uint64_t start = now_ms();
     uint32_t dialled = 0;
     int line = -1;
+    /* A line that goes down while something is sent ends the line, not the device. */
+    signal(SIGPIPE, SIG_IGN);
     if (!device_start(start)) return 1;
     for (;;) {
         uint64_t sleep = device_turn(now_ms() - start);

@@ -164,6 +164,7 @@ impl Device {
                     // What is still there of the connection before is nothing to this one.
                     while RECEIVED.pop().is_some() {}
                     DOWN.store(false, Ordering::Relaxed);
+                    OVERRUN.store(false, Ordering::Relaxed);
                     (self.exchange, self.sent) = (Some(exchange), 0);
                     self.line += 1;
                 }
@@ -195,6 +196,8 @@ impl Device {
     fn receive(&mut self, now: Timestamp) {
         let mut buffer = [0; 128];
         loop {
+            // Asked first: what is in the ring then is all that came.
+            let down = DOWN.load(Ordering::Acquire);
             let mut count = 0;
             for place in &mut buffer {
                 let Some(byte) = RECEIVED.pop() else { break };
@@ -211,7 +214,7 @@ impl Device {
                     exchange.failed(routes, now, "bytes were lost")
                 }
                 Some(bytes @ [_, ..]) => exchange.read(routes, now, bytes, &json),
-                _ if DOWN.swap(false, Ordering::Acquire) => exchange.closed(routes, now, &json),
+                _ if down => exchange.closed(routes, now, &json),
                 _ => return,
             };
             if next != Next::More {
