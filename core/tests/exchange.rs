@@ -416,13 +416,19 @@ fn a_trailer_may_be_as_long_as_a_header() {
 
 #[test]
 fn a_wait_that_is_asked_for_is_kept() {
-    let mut rig = Rig::new();
-    let mut list = rig.next();
-    let answer = b"HTTP/1.1 503 x\r\nretry-after: 40\r\ncontent-length: 0\r\n\r\n";
-    assert_eq!(rig.read(&mut list, answer), Next::Done { keep: false });
-    let due = rig.routes.poll_timeout().unwrap();
-    assert_eq!(due.reason, TimerReason::RetryAfter);
-    assert!(due.at.as_nanos() >= 40_000_000_000, "{due:?}");
+    for wait in [
+        "retry-after: 40",
+        "retry-after: Tue, 01 Mar 1994 00:00:17 GMT\r\ndate: Mon, 28 Feb 1994 23:59:37 GMT",
+    ] {
+        let mut rig = Rig::new();
+        let mut list = rig.next();
+        let answer = format!("HTTP/1.1 503 x\r\n{wait}\r\ncontent-length: 0\r\n\r\n");
+        let next = rig.read(&mut list, answer.as_bytes());
+        assert_eq!(next, Next::Done { keep: false });
+        let due = rig.routes.poll_timeout().unwrap();
+        assert_eq!(due.reason, TimerReason::RetryAfter, "{wait}");
+        assert!(due.at.as_nanos() >= 40_000_000_000, "{wait}: {due:?}");
+    }
 }
 
 #[test]

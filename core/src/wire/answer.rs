@@ -5,6 +5,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::date;
 use super::refusal::{malformed, retryable};
 use super::text::shown;
 use crate::input::Failure;
@@ -246,6 +247,7 @@ fn parse(head: &[u8]) -> Result<(Head, Option<Framing>), Failure> {
     };
     let mut length = None;
     let mut chunked = false;
+    let (mut wait, mut date) = (None, None);
     for header in response.headers.iter() {
         let text = || {
             core::str::from_utf8(header.value)
@@ -288,12 +290,12 @@ fn parse(head: &[u8]) -> Result<(Head, Option<Framing>), Failure> {
             "x-reflet-epoch" if status == 200 && head.epoch.is_none() => {
                 head.epoch = Some(Epoch::new(text()?));
             }
-            "retry-after" if head.retry_after.is_none() => {
-                head.retry_after = seconds(header.value.trim_ascii());
-            }
+            "retry-after" if wait.is_none() => wait = Some(header.value.trim_ascii()),
+            "date" if date.is_none() => date = date::seconds(header.value),
             _ => {}
         }
     }
+    head.retry_after = wait.and_then(|wait| retry_after(wait, date));
     if chunked && length.is_some() {
         return Err(malformed("the answer has two lengths"));
     }
@@ -306,11 +308,12 @@ fn parse(head: &[u8]) -> Result<(Head, Option<Framing>), Failure> {
     Ok((head, framing))
 }
 
-/// A wait in seconds. A date is not understood here, where there is no clock that knows dates: the
-/// engine's own pace is kept then.
-fn seconds(text: &[u8]) -> Option<Duration> {
+/// A wait in seconds, or until a date: relative to the answer's own date, since there is no clock here
+/// that knows dates.
+fn retry_after(text: &[u8], date: Option<u64>) -> Option<Duration> {
     if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
-        return None;
+        let until = date::seconds(text)?;
+        return Some(Duration::from_secs(until.saturating_sub(date?)));
     }
     let digits = text.iter().map(|byte| u64::from(byte - b'0'));
     // More seconds than can be counted are still a wait; the engine caps it.

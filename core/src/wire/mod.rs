@@ -29,6 +29,7 @@
 //! ```
 
 mod answer;
+mod date;
 mod endpoint;
 mod envelope;
 mod events;
