@@ -373,6 +373,26 @@ fn refusals_mean_what_their_status_and_reason_say() {
 }
 
 #[test]
+fn a_server_cannot_write_lines_of_its_own_into_a_log() {
+    let words = r#"{"reason":"x\ny","message":"bad\r\nERROR all is lost\u001b[31m"}"#;
+    let shown = r"bad\r\nERROR all is lost\u{1b}[31m";
+    let length = words.len();
+    let answer = format!("HTTP/1.1 503 x\r\ncontent-length: {length}\r\n\r\n{words}");
+    let whole = format!(r"503 Service Unavailable (x\ny): {shown}");
+    assert_eq!(judged(answer.as_bytes()).1, whole);
+
+    let mut rig = Rig::listed();
+    let mut watch = rig.next();
+    let event = words.replace("\"reason\"", "\"type\":\"ERROR\",\"reason\"");
+    let answer = chunked("application/x-ndjson", &format!("{event}\n"), 1 << 10);
+    let _ = rig.read(&mut watch, &answer);
+    assert_eq!(
+        rig.failure().1,
+        format!("an error without a status: {shown}")
+    );
+}
+
+#[test]
 fn a_connection_that_fails_takes_nothing_from_a_refusal() {
     let mut rig = Rig::listed();
     let mut watch = rig.next();

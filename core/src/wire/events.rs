@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::envelope::{Event, Position, revision};
 use super::refusal::{Asked, malformed, refused};
-use super::text::{Lossy, Text, clip};
+use super::text::{Lossy, Text, clip, in_one_line};
 use crate::digest::Digest;
 use crate::frame::{Commit, Decoder, Frame};
 use crate::input::{Failure, FailureClass};
@@ -240,7 +240,9 @@ fn failure(event: &Event<'_>) -> Failure {
         Some(status) => refused(Asked::Watch, status, reason, message),
         None => Failure::new(
             FailureClass::Unexpected,
-            clip(&format!("an error without a status: {message}")),
+            clip(&in_one_line(&format!(
+                "an error without a status: {message}"
+            ))),
         ),
     }
 }

@@ -5,7 +5,7 @@ use core::fmt::Write as _;
 
 use serde::Deserialize;
 
-use super::text::{Text, clip};
+use super::text::{Text, clip, in_one_line};
 use crate::input::{Failure, FailureClass};
 
 /// What was asked for: some statuses mean something else for a watch.
@@ -55,7 +55,7 @@ pub fn refused(asked: Asked, status: u16, reason: Option<&str>, words: &str) -> 
     if !words.is_empty() {
         let _ = write!(message, ": {words}");
     }
-    Failure::new(class, clip(&message))
+    Failure::new(class, clip(&in_one_line(&message)))
 }
 
 fn says_unsupported(reason: &str) -> bool {

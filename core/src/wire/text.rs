@@ -154,18 +154,24 @@ fn closed_at(content: &str, closing: char) -> usize {
 #[must_use]
 pub fn shown(body: &[u8]) -> String {
     let head = body.get(..SHOWN_BYTES).unwrap_or(body);
-    let mut text = String::new();
-    for c in String::from_utf8_lossy(head).trim().chars() {
-        if c.is_control() {
-            text.extend(c.escape_default());
-        } else {
-            text.push(c);
-        }
-    }
+    let mut text = in_one_line(String::from_utf8_lossy(head).trim());
     if body.len() > SHOWN_BYTES {
         text.push('…');
     }
     text
+}
+
+/// The text with its control characters escaped: in a log they could pretend to be another line.
+pub(super) fn in_one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line
 }
 
 /// The beginning of a text, cut at a character.
