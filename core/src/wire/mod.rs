@@ -20,7 +20,7 @@
 //! let mut exchange = Exchange::new(&endpoint, &command).ok_or("not a request")?;
 //! assert!(exchange.request().starts_with(b"GET /v1/routes?limit=500 HTTP/1.1\r\n"));
 //! // … and what the connection brings becomes the informer's state.
-//! let answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 78\r\n\r\n\
+//! let answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 81\r\n\r\n\
 //!     {\"revision\":\"7\",\"items\":[{\"key\":\"a\",\"version\":\"5\",\"uid\":\"5\",\"value\":\"10.0.0.1\"}]}";
 //! let next = exchange.read(&mut routes, now, answer, &json);
 //! assert_eq!(next, Next::Done { keep: true });
