@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use reflet_tokio::http::HttpLimits;
+use reflet_tokio::reflet_core::wire::WireLimits;
 use reflet_tokio::reflet_core::{Limits, Timing};
 use reflet_tokio::serve::CollectionOptions;
 
@@ -90,5 +91,6 @@ fn the_readme_has_every_limit_with_its_default() {
     agree("Limits", &Limits::default());
     agree("Timing", &Timing::default());
     agree("HttpLimits", &HttpLimits::default());
+    agree("WireLimits", &WireLimits::default());
     agree("CollectionOptions", &CollectionOptions::default());
 }

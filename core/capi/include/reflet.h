@@ -1088,7 +1088,8 @@ reflet_status reflet_endpoint_free(reflet_endpoint *endpoint);
 reflet_status reflet_endpoint_set_prefix(reflet_endpoint *endpoint, reflet_bytes prefix);
 
 /**
- * Adds a header to each request, such as `authorization`.
+ * Adds a header to each request, such as `authorization`. Its value is told nobody, even if the server
+ * repeats it in what becomes a notice.
  */
 reflet_status reflet_endpoint_add_header(reflet_endpoint *endpoint,
                                          reflet_bytes name,

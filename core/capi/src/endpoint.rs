@@ -69,7 +69,8 @@ pub unsafe extern "C" fn reflet_endpoint_set_prefix(
     })
 }
 
-/// Adds a header to each request, such as `authorization`.
+/// Adds a header to each request, such as `authorization`. Its value is told nobody, even if the server
+/// repeats it in what becomes a notice.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn reflet_endpoint_add_header(
     endpoint: *mut Endpoint,
@@ -80,7 +81,7 @@ pub unsafe extern "C" fn reflet_endpoint_add_header(
         let mut endpoint = lock(endpoint)?;
         let name = name.text_or_empty("the header's name")?;
         let value = value.text_or_empty("the header's value")?;
-        let more = endpoint.clone().header(name, value);
+        let more = endpoint.clone().secret_header(name, value);
         *endpoint = more.map_err(|error| bad(&error))?;
         Ok(())
     })

@@ -19,7 +19,8 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 /// added: end a literal with `..WireLimits::default()`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WireLimits {
-    /// The most bytes of a page. Default: 64 MiB.
+    /// The most bytes of a page. All of a page is told to the informer in one call, which no other work
+    /// can interrupt: less than where there are threads. Default: 16 MiB.
     pub page_bytes: usize,
     /// The most bytes of an event. A longer one is skipped and reported; one of more than eight times
     /// as many bytes ends the attempt. Default: 8 MiB.
@@ -31,7 +32,7 @@ pub struct WireLimits {
 impl Default for WireLimits {
     fn default() -> Self {
         Self {
-            page_bytes: 64 << 20,
+            page_bytes: 16 << 20,
             line_bytes: 8 << 20,
             header_bytes: 64 << 10,
         }

@@ -48,7 +48,9 @@ pub enum Next {
 /// so by [`closed`](Self::closed) or [`failed`](Self::failed). When the engine cancels the
 /// [`attempt`](Self::attempt), drop the exchange and close the connection.
 ///
-/// Redirects are not followed, and nothing is decompressed.
+/// Redirects are not followed, and nothing is decompressed. What a refusal means is told once its body
+/// has come, by which a server says more; a server that never sends one is given up by the engine's
+/// patience, or earlier by [`failed`](Self::failed), which then tells what the status says.
 pub struct Exchange {
     attempt: Attempt,
     asked: Asked,
