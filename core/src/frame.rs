@@ -108,15 +108,13 @@ impl<V> fmt::Debug for Payload<'_, V> {
 }
 
 impl<V> Payload<'_, V> {
-    /// The value; `Err`: what is wrong with the bytes, in the decoder's words.
-    ///
-    /// # Errors
-    /// What the decoder says.
-    pub fn decode(self) -> Result<V, String> {
-        match self {
-            Self::Value(value) => Ok(value),
-            Self::Encoded(bytes, decode) => decode(bytes),
+    /// Makes a value of the bytes; `Err`: what is wrong with them, in the decoder's words, and they stay
+    /// what they are.
+    fn settle(&mut self) -> Result<(), String> {
+        if let Self::Encoded(bytes, decode) = self {
+            *self = Self::Value(decode(bytes)?);
         }
+        Ok(())
     }
 }
 
@@ -171,44 +169,15 @@ impl<'a, V> Frame<'a, V> {
 
     /// Decodes the payload, unless the cache holds it.
     #[must_use]
-    pub fn decode(self, held: bool) -> Decoded<'a, V> {
-        Decoded(match self {
-            Self::Upsert {
-                envelope,
-                payload,
-                commit,
-            } => Word::Upsert {
-                envelope,
-                body: if held {
-                    Ok(None)
-                } else {
-                    payload.decode().map(Some)
-                },
-                commit,
-            },
-            Self::Delete {
-                key,
-                version,
-                incarnation,
-                last,
-                size,
-                commit,
-            } => Word::Delete {
-                key,
-                version,
-                incarnation,
-                // A delete needs no payload: one that cannot be decoded is as good as none.
-                last: last.and_then(|last| last.decode().ok()),
-                size,
-                commit,
-            },
-            Self::Undecodable { size, error } => Word::Undecodable { size, error },
-            Self::BatchEnd(revision) => Word::BatchEnd(revision),
-            Self::InitialEnd(revision) => Word::InitialEnd(revision),
-            Self::Progress(revision, digest) => Word::Progress(revision, digest),
-            Self::Heartbeat => Word::Heartbeat,
-            Self::Hint => Word::Hint,
-        })
+    pub fn decode(mut self, held: bool) -> Decoded<'a, V> {
+        let mut error = None;
+        match &mut self {
+            Self::Upsert { payload, .. } if !held => error = payload.settle().err(),
+            // A delete needs no payload: one that cannot be decoded is as good as none.
+            Self::Delete { last, .. } => drop(last.take_if(|last| last.settle().is_err())),
+            _ => {}
+        }
+        Decoded { frame: self, error }
     }
 }
 
@@ -247,32 +216,11 @@ impl<V> fmt::Debug for Frame<'_, V> {
 }
 
 /// A frame whose payload has been decoded, as far as it had to be.
-pub struct Decoded<'a, V>(Word<'a, V>);
-
-enum Word<'a, V> {
-    /// The value, `None` where the cache holds it, or why it could not be decoded.
-    Upsert {
-        envelope: Envelope<'a>,
-        body: Result<Option<V>, String>,
-        commit: Option<Commit>,
-    },
-    Delete {
-        key: &'a str,
-        version: Option<VersionRef<'a>>,
-        incarnation: Option<Incarnation>,
-        last: Option<V>,
-        size: usize,
-        commit: Commit,
-    },
-    Undecodable {
-        size: usize,
-        error: String,
-    },
-    BatchEnd(Revision),
-    InitialEnd(Option<Revision>),
-    Progress(Revision, Option<Digest>),
-    Heartbeat,
-    Hint,
+pub struct Decoded<'a, V> {
+    /// A payload that is still encoded is held by the cache, or could not be decoded.
+    frame: Frame<'a, V>,
+    /// Why the payload could not be decoded.
+    error: Option<String>,
 }
 
 impl<V> Decoded<'_, V> {
@@ -281,20 +229,16 @@ impl<V> Decoded<'_, V> {
         self,
         handle: impl FnOnce(Input<'_, K, V>) -> R,
     ) -> R {
-        match self.0 {
-            Word::Upsert {
+        match self.frame {
+            Frame::Upsert {
                 envelope,
-                body,
+                payload,
                 commit,
             } => {
-                let error;
-                let body = match body {
-                    Ok(Some(value)) => Body::Value(value),
-                    Ok(None) => Body::Unchanged,
-                    Err(words) => {
-                        error = words;
-                        Body::Undecodable(&error)
-                    }
+                let body = match (payload, &self.error) {
+                    (Payload::Value(value), _) => Body::Value(value),
+                    (Payload::Encoded(..), None) => Body::Unchanged,
+                    (Payload::Encoded(..), Some(error)) => Body::Undecodable(error),
                 };
                 let Envelope {
                     key,
@@ -314,7 +258,7 @@ impl<V> Decoded<'_, V> {
                     None => Input::Item(item),
                 })
             }
-            Word::Delete {
+            Frame::Delete {
                 key,
                 version,
                 incarnation,
@@ -322,6 +266,10 @@ impl<V> Decoded<'_, V> {
                 size,
                 commit,
             } => {
+                let last = match last {
+                    Some(Payload::Value(last)) => Some(last),
+                    Some(Payload::Encoded(..)) | None => None,
+                };
                 let removal = Removal {
                     key,
                     version,
@@ -331,15 +279,15 @@ impl<V> Decoded<'_, V> {
                 };
                 handle(event(Change::Delete(removal), commit))
             }
-            Word::Undecodable { size, error } => handle(Input::Undecodable {
+            Frame::Undecodable { size, error } => handle(Input::Undecodable {
                 size,
                 error: &error,
             }),
-            Word::BatchEnd(revision) => handle(Input::BatchEnd { revision }),
-            Word::InitialEnd(revision) => handle(Input::InitialEnd { revision }),
-            Word::Progress(revision, digest) => handle(Input::Progress { revision, digest }),
-            Word::Heartbeat => handle(Input::Heartbeat),
-            Word::Hint => handle(Input::Hint),
+            Frame::BatchEnd(revision) => handle(Input::BatchEnd { revision }),
+            Frame::InitialEnd(revision) => handle(Input::InitialEnd { revision }),
+            Frame::Progress(revision, digest) => handle(Input::Progress { revision, digest }),
+            Frame::Heartbeat => handle(Input::Heartbeat),
+            Frame::Hint => handle(Input::Hint),
         }
     }
 }
