@@ -33,7 +33,7 @@ pub(super) struct Head {
 /// How the end of the body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Framing {
-    /// So many bytes are still to come.
+    /// So many bytes are still to come; none: the answer is complete.
     Length(u64),
     /// The next is the line before a chunk.
     ChunkLine,
@@ -69,7 +69,6 @@ pub(super) struct Answer {
     /// `None`: the head has not come.
     framing: Option<Framing>,
     keep: bool,
-    done: bool,
     trailer_bytes: usize,
 }
 
@@ -81,7 +80,6 @@ impl Answer {
             begun: Vec::new(),
             framing: None,
             keep: false,
-            done: false,
             trailer_bytes: 0,
         }
     }
@@ -92,8 +90,7 @@ impl Answer {
             let Some(framing) = self.framing else {
                 return self.head(bytes);
             };
-            if framing == Framing::Length(0) || self.done {
-                self.done = true;
+            if framing == Framing::Length(0) {
                 // What comes after it was not asked for.
                 let keep = self.keep && bytes.is_empty();
                 return Ok(Came::End { keep });
@@ -129,8 +126,7 @@ impl Answer {
     /// The connection was closed: whether the answer was complete.
     pub(super) fn closed(&self) -> Result<(), Failure> {
         match self.framing {
-            Some(Framing::UntilClosed) => Ok(()),
-            _ if self.done => Ok(()),
+            Some(Framing::UntilClosed | Framing::Length(0)) => Ok(()),
             None if self.begun.is_empty() => {
                 Err(retryable("the connection was closed without an answer"))
             }

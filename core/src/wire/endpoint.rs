@@ -128,7 +128,20 @@ impl Endpoint {
     ///
     /// # Errors
     /// It cannot be sent, or must not be set.
-    pub fn header(mut self, name: &str, value: &str) -> Result<Self, EndpointError> {
+    pub fn header(self, name: &str, value: &str) -> Result<Self, EndpointError> {
+        let secret = SECRET.iter().any(|known| name.eq_ignore_ascii_case(known));
+        self.add(name, value, secret)
+    }
+
+    /// The same with one more header whose value is told nobody, even if the server repeats it.
+    ///
+    /// # Errors
+    /// It cannot be sent, or must not be set.
+    pub fn secret_header(self, name: &str, value: &str) -> Result<Self, EndpointError> {
+        self.add(name, value, true)
+    }
+
+    fn add(mut self, name: &str, value: &str, secret: bool) -> Result<Self, EndpointError> {
         const RESERVED: [&str; 9] = [
             "accept",
             "accept-encoding",
@@ -154,22 +167,11 @@ impl Endpoint {
         for part in [name, ": ", value, "\r\n"] {
             self.headers.push_str(part);
         }
-        if SECRET.iter().any(|known| name.eq_ignore_ascii_case(known)) {
+        if secret {
             let more = secrets_of(name, value).into_iter().map(Box::from);
             self.secrets = self.secrets.iter().cloned().chain(more).collect();
         }
         Ok(self)
-    }
-
-    /// The same with one more header whose value is told nobody, even if the server repeats it.
-    ///
-    /// # Errors
-    /// It cannot be sent, or must not be set.
-    pub fn secret_header(self, name: &str, value: &str) -> Result<Self, EndpointError> {
-        let mut endpoint = self.header(name, value)?;
-        let more = secrets_of(name, value).into_iter().map(Box::from);
-        endpoint.secrets = endpoint.secrets.iter().cloned().chain(more).collect();
-        Ok(endpoint)
     }
 
     pub(super) fn secrets(&self) -> Arc<[Box<str>]> {
